@@ -1,0 +1,399 @@
+package netpoll
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	acceptBatch     = 64                     // connections accepted per readiness, before clients get their turn again
+	refuseBatch     = 64                     // connections refused before the listener rests
+	refuseRest      = 100 * time.Millisecond // so that clients that dial again at once cost little
+	acceptBackoff   = 5 * time.Millisecond   // after an error that retrying at once would only repeat
+	acceptBackoffTo = time.Second
+)
+
+// Why a listener is not being watched; they add up.
+const (
+	restFull  uint8 = 1 << iota // no slot is free; ends when a connection closes
+	restError                   // accept4 failed; ends after a back-off
+	restPace                    // many were refused; ends after refuseRest
+	restAll   uint8 = 0xff      // not started, or closed
+)
+
+// listener is one listening socket, watched by one loop.
+type listener struct {
+	addr net.Addr
+	loop *loop
+
+	mu sync.Mutex // held for each use of fd, so that it is not closed meanwhile
+	fd int        // -1 once closed
+
+	// Guarded by acceptor.mu.
+	rest   uint8
+	closed bool
+
+	backoff  atomic.Int64 // of the last error, 0 after a success; nanoseconds
+	refusals int          // in a row without a rest; the loop's
+}
+
+// acceptor admits connections: it keeps their number below the limit, and survives every error
+// of accept4 without spinning.
+type acceptor struct {
+	r  *Reactor
+	mu sync.Mutex // guards listeners' rest and closed, and spareFD; taken before a listener's own
+
+	listeners []*listener // fixed once started, but for what mu guards
+	spareFD   int         // given up for a moment to get rid of a connection when descriptors run out
+	started   bool
+	waiting   atomic.Bool  // a listener rests because no slot is free
+	resting   atomic.Int32 // listeners that rest, for the metrics
+	robin     atomic.Uint32
+
+	accept4 func(fd int, p *peer) (int, unix.Errno) // replaced by tests
+}
+
+func (a *acceptor) init(r *Reactor) {
+	a.r = r
+	a.accept4 = accept4
+	a.spareFD = openSpare()
+}
+
+func openSpare() int {
+	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
+func (a *acceptor) add(ln *listener) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ln.loop = a.r.loops[len(a.listeners)%len(a.r.loops)]
+	ln.rest = restAll
+	a.listeners = append(a.listeners, ln)
+}
+
+// resumeAll starts accepting.
+func (a *acceptor) resumeAll() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.started = true
+	for n, ln := range a.listeners {
+		ln.rest = 0
+		if err := ln.loop.watchListener(ln.fd, n); err != nil {
+			return fmt.Errorf("netpoll: watching %s: %w", ln.addr, err)
+		}
+	}
+	return nil
+}
+
+// pause stops watching a listener for one more reason.
+func (a *acceptor) pause(n int, why uint8, reason string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ln := a.listeners[n]
+	if ln.closed || ln.rest&why != 0 {
+		return
+	}
+	if ln.rest == 0 {
+		_ = ln.loop.unwatch(ln.fd)
+		a.resting.Add(1)
+	}
+	ln.rest |= why
+	a.r.stats.pauses.inc(reason)
+	switch why {
+	case restFull:
+		a.waiting.Store(true)
+		if a.r.free() { // the last slot was freed before waiting was set
+			a.resumeLocked(n, restFull)
+		}
+	case restPace:
+		time.AfterFunc(refuseRest, func() { a.resume(n, restPace) })
+	case restError:
+		d := min(max(2*time.Duration(ln.backoff.Load()), acceptBackoff), acceptBackoffTo)
+		ln.backoff.Store(int64(d))
+		time.AfterFunc(d, func() { a.resume(n, restError) })
+	}
+}
+
+func (a *acceptor) resume(n int, why uint8) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.resumeLocked(n, why)
+}
+
+func (a *acceptor) resumeLocked(n int, why uint8) {
+	ln := a.listeners[n]
+	if ln.closed || ln.rest&why == 0 {
+		return
+	}
+	ln.rest &^= why
+	if ln.rest != 0 {
+		return
+	}
+	a.resting.Add(-1)
+	if err := ln.loop.watchListener(ln.fd, n); err != nil {
+		a.r.cfg.Logger.Error("watching a listener again failed", "addr", ln.addr.String(), "err", err)
+	}
+}
+
+// freed is called after every close of a connection.
+func (a *acceptor) freed() {
+	if !a.waiting.Load() {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting.Store(false)
+	for n := range a.listeners {
+		a.resumeLocked(n, restFull)
+	}
+}
+
+// serve accepts from a ready listener. It runs on the listener's loop.
+func (a *acceptor) serve(l *loop, n int) {
+	ln := a.listeners[n]
+	for range acceptBatch {
+		refuse, ok := a.r.reserve()
+		if !ok {
+			a.pause(n, restFull, "full")
+			return
+		}
+		index, errno := a.acceptOne(ln, refuse)
+		switch errno {
+		case 0:
+			l.turn.run(index)
+			if !refuse {
+				ln.refusals = 0
+			} else if ln.refusals++; ln.refusals >= refuseBatch {
+				ln.refusals = 0
+				a.pause(n, restPace, "refusals")
+				return
+			}
+		case unix.EAGAIN:
+			return
+		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM,
+			unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH:
+			// Of this one connection, as accept(2) says; the next may be fine.
+			a.r.stats.acceptErrors.inc(errno.Error())
+		default:
+			a.r.stats.acceptErrors.inc(errno.Error())
+			if errno == unix.EMFILE || errno == unix.ENFILE {
+				a.shed(ln)
+			}
+			a.pause(n, restError, "error")
+			return
+		}
+	}
+}
+
+// shed gets rid of one waiting connection although there is no descriptor to accept it with:
+// the client learns at once, instead of waiting for its own timeout.
+func (a *acceptor) shed(ln *listener) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.spareFD >= 0 {
+		_ = unix.Close(a.spareFD)
+		var p peer
+		if fd, errno := a.take(ln, &p); errno == 0 {
+			_ = unix.Close(fd)
+			a.r.stats.refusals.inc("fd_limit")
+		}
+	}
+	a.spareFD = openSpare()
+}
+
+// take accepts a connection; EAGAIN when there is none, or the listener is closed.
+func (a *acceptor) take(ln *listener, p *peer) (int, unix.Errno) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.fd < 0 {
+		return -1, unix.EAGAIN
+	}
+	return a.accept4(ln.fd, p)
+}
+
+// acceptOne accepts one connection into a slot that was reserved, and gives the reservation
+// back when there is none. The connection is queued, in nobody's list.
+func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
+	r := a.r
+	var p peer
+	fd, errno := a.take(ln, &p)
+	if errno != 0 {
+		r.unreserve(refuse)
+		return 0, errno
+	}
+	r.stats.accepted.Add(1)
+	ln.backoff.Store(0)
+	index, _ := r.slots.Get() // there are as many as can be reserved
+	r.dues.Ensure(index)
+	r.peers.Ensure(index)
+	r.dues.At(index).Store(0)
+	*r.peers.At(index) = p
+	s := r.slots.At(index)
+	gen := max(1, uint32(s.word.Load()>>32))
+	s.oflags, s.drain = 0, 0
+	if refuse {
+		s.oflags = oRefused
+		r.stats.refusals.inc("limit")
+	}
+	s.kind.Store(kindInline)
+	s.cork.Store(0)
+	s.wmu.Lock()
+	s.fd, s.wflags, s.out = int32(fd), 0, 0
+	s.queued.Store(0)
+	s.word.Store(word(gen)<<32 | stateQueued)
+	s.wmu.Unlock()
+	l := r.loops[a.robin.Add(1)%uint32(len(r.loops))]
+	if err := l.watch(s.fd, makeConn(index, gen)); err != nil {
+		s.wmu.Lock()
+		s.fd = -1
+		s.word.Store(word(gen+1) << 32)
+		s.wmu.Unlock()
+		_ = unix.Close(fd)
+		r.release(index, refuse)
+		var e unix.Errno
+		errors.As(err, &e)
+		return 0, e // ENOMEM or ENOSPC (max_user_watches)
+	}
+	return index, 0
+}
+
+// close accepts what waits in the backlogs and closes the listeners. Workers serve what was
+// accepted.
+func (a *acceptor) close() {
+	a.mu.Lock()
+	var fresh []*listener
+	for _, ln := range a.listeners {
+		if ln.closed {
+			continue
+		}
+		if a.started && ln.rest == 0 {
+			_ = ln.loop.unwatch(ln.fd)
+		} else {
+			a.resting.Add(-1)
+		}
+		ln.rest, ln.closed = restAll, true
+		fresh = append(fresh, ln)
+	}
+	if a.spareFD >= 0 {
+		_ = unix.Close(a.spareFD)
+		a.spareFD = -1
+	}
+	a.mu.Unlock()
+	for _, ln := range fresh {
+		for a.started {
+			refuse, ok := a.r.reserve()
+			if !ok {
+				break
+			}
+			index, errno := a.acceptOne(ln, refuse)
+			if errno != 0 && errno != unix.EINTR && errno != unix.ECONNABORTED {
+				break
+			}
+			if errno == 0 {
+				a.r.enlist(index)
+			}
+		}
+		ln.mu.Lock()
+		_ = unix.Close(ln.fd)
+		ln.fd = -1
+		ln.mu.Unlock()
+		if u, ok := ln.addr.(*net.UnixAddr); ok && u.Name != "" && u.Name[0] != '@' {
+			_ = unix.Unlink(u.Name)
+		}
+	}
+}
+
+// reserve takes the right to open one connection. refuse: only to be refused.
+func (r *Reactor) reserve() (refuse, ok bool) {
+	if r.conns.Add(1) <= int64(r.cfg.MaxConns) {
+		return false, true
+	}
+	r.conns.Add(-1)
+	if r.refused.Add(1) <= int64(r.cfg.Spare) {
+		return true, true
+	}
+	r.refused.Add(-1)
+	return false, false
+}
+
+func (r *Reactor) unreserve(refuse bool) {
+	if refuse {
+		r.refused.Add(-1)
+	} else {
+		r.conns.Add(-1)
+	}
+}
+
+// free reports whether reserve would succeed.
+func (r *Reactor) free() bool {
+	return r.conns.Load() < int64(r.cfg.MaxConns) || r.refused.Load() < int64(r.cfg.Spare)
+}
+
+// peer is a client's address without pointers. Of a unix socket nothing is known.
+type peer struct {
+	ip   [16]byte
+	port uint16
+	len  uint8 // 4, 16, or 0 when unknown
+}
+
+// Peer returns the client's address as the kernel saw it, the zero AddrPort for a unix
+// socket or when c is gone.
+func (r *Reactor) Peer(c Conn) netip.AddrPort {
+	if c == 0 || c.Index() >= r.slots.High() {
+		return netip.AddrPort{}
+	}
+	s := r.slots.At(c.Index())
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if uint32(s.word.Load()>>32) != c.Gen() {
+		return netip.AddrPort{}
+	}
+	p := r.peers.At(c.Index())
+	switch p.len {
+	case 4:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(p.ip[:4])), p.port)
+	case 16:
+		return netip.AddrPortFrom(netip.AddrFrom16(p.ip).Unmap(), p.port)
+	}
+	return netip.AddrPort{}
+}
+
+// accept4 is accept4(2) without the allocations of unix.Accept4.
+func accept4(fd int, p *peer) (int, unix.Errno) {
+	var sa unix.RawSockaddrAny
+	size := uint32(unix.SizeofSockaddrAny)
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&sa)),
+		uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	switch sa.Addr.Family {
+	case unix.AF_INET:
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&sa))
+		copy(p.ip[:], v4.Addr[:])
+		p.port, p.len = bigEndian(&v4.Port), 4
+	case unix.AF_INET6:
+		v6 := (*unix.RawSockaddrInet6)(unsafe.Pointer(&sa))
+		p.ip = v6.Addr
+		p.port, p.len = bigEndian(&v6.Port), 16
+	default:
+		p.len = 0
+	}
+	return int(n), 0
+}
+
+// bigEndian reads a port that the kernel wrote in network byte order.
+func bigEndian(p *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:]) }

@@ -1,0 +1,115 @@
+package netpoll
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+)
+
+var (
+	// ErrWrite is passed to Handler.Closed when the socket failed while being written to.
+	ErrWrite = errors.New("netpoll: write failed")
+	// ErrCloseTimeout is passed to Handler.Closed when an orderly close took too long.
+	ErrCloseTimeout = errors.New("netpoll: close timed out")
+	// ErrReactorClosed is passed to Handler.Closed when the reactor itself was closed.
+	ErrReactorClosed = errors.New("netpoll: reactor closed")
+
+	errFlushed = errors.New("netpoll: orderly close complete")
+)
+
+// Config holds the settings of a Reactor. The zero value of a field means its default;
+// negative values are refused.
+type Config struct {
+	Loops   int // event loops; default GOMAXPROCS/4, at least 1
+	Workers int // size of the worker pool; default GOMAXPROCS
+
+	// MaxConns is how many connections may be open at once. Default and upper bound:
+	// what RLIMIT_NOFILE leaves after a reserve, see FDBudget.
+	MaxConns int
+	// Spare is how many connections over MaxConns may be open just to be refused in an
+	// orderly way. With that many, accepting pauses and clients wait in the backlog.
+	// Default: half the reserve of FDBudget, at most 128.
+	Spare int
+
+	// InlineBatch is up to how many ready inline connections a loop serves itself
+	// instead of waking a worker. Default 16; NoInline for none.
+	InlineBatch int
+
+	TurnBytes  int // input bytes a connection may read in one turn, before others get theirs; default 64 KiB
+	ReadBuffer int // bytes of each turn's input buffer; default 64 KiB
+	SendBuffer int // bytes of each turn's output buffer; default 32 KiB
+
+	QueueBytes      int           // outbound queue of one connection, in bytes; default 256 KiB
+	QueueMessages   int           // and in messages; default 256
+	QueueTotalBytes int64         // outbound queues of all connections, in bytes; default 256 MiB
+	ReadHighWater   int           // with more bytes queued than this, a connection is not read; default 64 KiB
+	WriteStall      time.Duration // queue without progress for this long: reason Stalled; default 10 s
+	CloseTimeout    time.Duration // longest orderly close; default 5 s
+
+	Socket SocketOptions
+
+	NewLocal func() any   // makes the value of Turn.Local, once per loop and worker
+	Logger   *slog.Logger // default: discard
+}
+
+// NoInline as Config.InlineBatch sends every ready connection to the workers.
+const NoInline = 1 << 31
+
+// SocketOptions are set on listeners; Linux hands them down to accepted sockets (tcp(7)),
+// so that they cost nothing per connection.
+type SocketOptions struct {
+	Backlog     int           // default 65535, cut by the kernel to net.core.somaxconn
+	KeepIdle    time.Duration // TCP keepalive: idle time before the first probe; default 60 s
+	KeepIntvl   time.Duration // between probes; default 15 s
+	KeepCount   int           // probes without answer; default 4
+	UserTimeout time.Duration // TCP_USER_TIMEOUT: unacknowledged data; default 30 s
+}
+
+func def[T int | int64 | time.Duration](name string, v *T, d T, err *error) {
+	switch {
+	case *v < 0 && *err == nil:
+		*err = fmt.Errorf("netpoll: Config.%s is negative", name)
+	case *v == 0:
+		*v = d
+	}
+}
+
+func (c Config) withDefaults() (Config, error) {
+	var err error
+	procs := runtime.GOMAXPROCS(0)
+	def("Loops", &c.Loops, max(1, procs/4), &err)
+	def("Workers", &c.Workers, procs, &err)
+	budget, spare, berr := FDBudget()
+	if berr != nil && err == nil {
+		err = berr
+	}
+	def("Spare", &c.Spare, spare, &err)
+	def("MaxConns", &c.MaxConns, budget, &err)
+	def("InlineBatch", &c.InlineBatch, 16, &err)
+	def("TurnBytes", &c.TurnBytes, 64<<10, &err)
+	def("ReadBuffer", &c.ReadBuffer, 64<<10, &err)
+	def("SendBuffer", &c.SendBuffer, 32<<10, &err)
+	def("QueueBytes", &c.QueueBytes, 256<<10, &err)
+	def("QueueMessages", &c.QueueMessages, 256, &err)
+	def("QueueTotalBytes", &c.QueueTotalBytes, 256<<20, &err)
+	def("ReadHighWater", &c.ReadHighWater, 64<<10, &err)
+	def("WriteStall", &c.WriteStall, 10*time.Second, &err)
+	def("CloseTimeout", &c.CloseTimeout, 5*time.Second, &err)
+	def("Socket.Backlog", &c.Socket.Backlog, 65535, &err)
+	def("Socket.KeepIdle", &c.Socket.KeepIdle, 60*time.Second, &err)
+	def("Socket.KeepIntvl", &c.Socket.KeepIntvl, 15*time.Second, &err)
+	def("Socket.KeepCount", &c.Socket.KeepCount, 4, &err)
+	def("Socket.UserTimeout", &c.Socket.UserTimeout, 30*time.Second, &err)
+	if err == nil && c.MaxConns > budget {
+		err = fmt.Errorf("netpoll: Config.MaxConns is %d, but the limit of open files leaves room for %d: raise RLIMIT_NOFILE", c.MaxConns, budget)
+	}
+	if err == nil && c.Loops > 255 {
+		err = fmt.Errorf("netpoll: Config.Loops is %d, more than 255", c.Loops)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, err
+}

@@ -1,0 +1,151 @@
+package netpoll
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Conn names one connection of a [Reactor]: a slot and the generation of its use. It is a
+// plain value that may be kept, compared and used from any goroutine for ever; once the
+// connection is gone every call with it fails with [ErrClosed], although slot and
+// descriptor may belong to somebody else by then. The zero Conn names no connection.
+type Conn uint64
+
+func makeConn(index, gen uint32) Conn { return Conn(gen)<<32 | Conn(index) }
+
+// Index returns the slot of c: dense, below [Reactor.Capacity], and free for tables that run
+// parallel to the reactor's own. It is valid for such a use until Handler.Closed returns.
+func (c Conn) Index() uint32 { return uint32(c) }
+
+// Gen returns the generation: how often the slot had been used before, plus one.
+func (c Conn) Gen() uint32 { return uint32(c >> 32) }
+
+// The state word of a connection: generation<<32 | reasons<<8 | state. It decides who owns
+// the connection, and is only changed by compare-and-swap, so that an event for an earlier
+// use of the slot can never be taken for this one.
+//
+//	state    event or wake-up      taken from a list   turn ends      budget spent
+//	idle     queued, to a list     -                   -              -
+//	queued   reason added          running             -              -
+//	running  dirty                 -                   idle           queued, to the tail
+//	dirty    reason added          -                   queued, tail   queued, to the tail
+//
+// The goroutine that took it from queued to running owns the connection until it leaves the
+// word as idle or queued, or closes it, which moves the generation on. A connection stands
+// in at most one list at a time, once, which is why the lists need no memory and no bound
+// of their own.
+type word = uint64
+
+const (
+	stateIdle word = iota
+	stateQueued
+	stateRunning
+	stateDirty
+	stateMask word = 0x3
+
+	reasonShift      = 8
+	reasonMask  word = 0xffffff00
+)
+
+// Reason tells why a connection gets a turn. Reasons add up while it waits for one.
+type Reason uint32
+
+const (
+	// Readable: epoll reported input, or the connection's last turn left some behind.
+	Readable Reason = 1 << iota
+	// Writable: epoll reported room in the socket after it had been full.
+	Writable
+	// HangUp: epoll reported that the peer shut its side down, or an error.
+	HangUp
+	// Woken: somebody called [Reactor.Wake].
+	Woken
+	// Deadline: the deadline set with [Turn.SetDeadline] has passed.
+	Deadline
+	// Overflow: a message did not fit into the bounds of the outbound queue.
+	Overflow
+	// Stalled: the outbound queue has not moved for Config.WriteStall.
+	Stalled
+	// WriteFailed: the socket refused a write for good.
+	WriteFailed
+)
+
+// slot is what the reactor knows of a connection. No pointers: the collector never looks
+// at it. 56 bytes.
+type slot struct {
+	word atomic.Uint64
+
+	wmu    sync.Mutex    // guards writing: fd against being closed, wflags, out
+	out    uint32        // outbound queue: its index + 1, 0 for none; under wmu
+	queued atomic.Uint32 // bytes in it; written under wmu
+	fd     int32         // set while no other goroutine knows the slot, cleared under wmu by the owner
+	next   uint32        // next in a list: its index + 1; the list's
+	cork   atomic.Uint32 // id of the turn that collects output, 0 for none; set by the owner, cleared under wmu
+	drain  uint32        // input bytes that may still be discarded while closing; the owner's
+	wflags uint8         // under wmu
+	oflags uint8         // the owner's
+	kind   atomic.Uint32 // kindInline; written by the owner
+}
+
+const (
+	wFinal  uint8 = 1 << iota // the last message has been accepted, nothing may follow
+	wBroken                   // the socket failed
+)
+
+const (
+	oHangUp  uint8 = 1 << iota // the peer's end was reported: read until it is reached
+	oPaused                    // the handler wants no input
+	oClosing                   // only output is left to be flushed, input is discarded
+	oShut                      // our side of the socket has been shut down
+	oRefused                   // over the limit, does not count as a connection
+	oOpened                    // the handler knows it
+)
+
+const kindInline = 1 // turns may run on the loop
+
+// mark adds reasons to the connection's word. It reports whether the caller has to put the
+// connection into a list (it was idle and is now queued), and whether c still exists.
+func (s *slot) mark(c Conn, why Reason) (enlist, ok bool) {
+	for {
+		w := s.word.Load()
+		if uint32(w>>32) != c.Gen() {
+			return false, false
+		}
+		n := w | word(why)<<reasonShift
+		switch w & stateMask {
+		case stateIdle:
+			n = n&^stateMask | stateQueued
+		case stateRunning:
+			n = n&^stateMask | stateDirty
+		}
+		if n == w || s.word.CompareAndSwap(w, n) {
+			return w&stateMask == stateIdle, true
+		}
+	}
+}
+
+// begin makes the caller, who took the connection from a list, its owner.
+func (s *slot) begin() (gen uint32, why Reason) {
+	for {
+		w := s.word.Load()
+		if s.word.CompareAndSwap(w, w&^(reasonMask|stateMask)|stateRunning) {
+			return uint32(w >> 32), Reason(w & reasonMask >> reasonShift)
+		}
+	}
+}
+
+// end gives the connection up. It reports whether the caller has to put it into a list:
+// something happened meanwhile, or more is set because the turn left work behind.
+func (s *slot) end(more Reason) (enlist bool) {
+	for {
+		w := s.word.Load()
+		n := w | word(more)<<reasonShift
+		if n&reasonMask != 0 {
+			n = n&^stateMask | stateQueued
+		} else {
+			n = n &^ stateMask
+		}
+		if s.word.CompareAndSwap(w, n) {
+			return n&stateMask == stateQueued
+		}
+	}
+}

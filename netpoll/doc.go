@@ -1,0 +1,45 @@
+// Package netpoll is the gateway's reactor: it watches idle sockets with epoll, and has those
+// that are ready served by a bounded pool of workers. It knows nothing of WebSocket.
+//
+// # Shape
+//
+// A [Reactor] has a few loops and a few workers, and no goroutine per connection. Each loop is
+// one mailru/easygo Epoll, whose goroutine sleeps in epoll_wait. What easygo watches is one
+// descriptor a loop, level-triggered: an inner epoll set in which that loop's listeners and
+// clients are registered. To say it plainly: the clients are watched by this package's epoll
+// sets, and the sets are watched by easygo. easygo's own per-descriptor bookkeeping (a
+// closure and a map entry behind a lock) is thereby paid once a loop, not once a client, and
+// the end of a batch of events is known, which easygo does not tell.
+//
+// Clients are raw non-blocking descriptors from accept4(2). Each is registered once, for
+// EPOLLIN|EPOLLOUT|EPOLLRDHUP with EPOLLET, and never modified (epoll(7)). The event's data
+// carries the slot index and the generation of its use.
+//
+// # The life of a connection
+//
+//	accept4 -> slot, generation -> epoll set -> Opened
+//	event -> state word idle to queued -> served inline, or linked into a worker's list
+//	worker -> running: flush, read until EAGAIN or the turn's budget is spent, Data, Notice
+//	       -> one write of everything that was sent meanwhile -> idle, or queued again
+//	CloseFlushed -> queue flushed -> FIN -> input discarded until the peer's FIN -> Closed
+//
+// The state word (see the table at its type) makes the goroutine that moves it from queued to
+// running the owner of the connection's read side. Only the owner closes: everybody else
+// marks a reason in the word, which brings about a turn. Writing is guarded by a lock of the
+// connection, under which alone its descriptor may be used by others than the owner; it is
+// held across the non-blocking send(2) of that connection and nothing else.
+//
+// # Bounds
+//
+// Connections: Config.MaxConns, and Config.Spare to refuse more in an orderly way; beyond, clients
+// wait in the kernel's backlog. Lists: intrusive, a connection stands in one at most.
+// Output: Config.QueueBytes and QueueMessages a connection, QueueTotalBytes in all. Input:
+// a buffer per loop and worker. Input is not read while more than ReadHighWater bytes of
+// output wait, so that a client cannot make the gateway hold more by sending than by not
+// reading. Time: WriteStall, CloseTimeout, and one deadline a connection for the handler.
+//
+// # Locks
+//
+// The write lock of a connection is taken before nothing else. acceptor.mu is taken before a
+// listener's. A worker's lock is taken alone. No lock is held while a Handler is called.
+package netpoll

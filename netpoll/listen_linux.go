@@ -1,0 +1,144 @@
+package netpoll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listen adds a listener, before Start. addr is a TCP address as net.Listen takes it
+// ("127.0.0.1:8080", ":8080" for every address of both IP versions), or "unix:/path" (with
+// '@' in front of the name for the abstract namespace). reusePort lets several processes
+// listen on one TCP port; the kernel spreads new connections over them by hash.
+//
+// A socket file that nobody listens on any more is replaced.
+func (r *Reactor) Listen(addr string, reusePort bool) (net.Addr, error) {
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		return r.listenUnix(path)
+	}
+	lc := net.ListenConfig{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: false}, // of accepted net.Conns, which there are none of
+		Control: func(_, _ string, c syscall.RawConn) error {
+			var err error
+			if cerr := c.Control(func(fd uintptr) { err = r.tcpOptions(int(fd), reusePort) }); cerr != nil {
+				return cerr
+			}
+			return err
+		},
+	}
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, listenError(addr, err)
+	}
+	return r.adopt(ln, ln.(*net.TCPListener).SyscallConn)
+}
+
+func (r *Reactor) listenUnix(path string) (net.Addr, error) {
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if errors.Is(err, unix.EADDRINUSE) && !strings.HasPrefix(path, "@") && deadSocket(path) {
+		_ = os.Remove(path)
+		ln, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	}
+	if err != nil {
+		return nil, listenError("unix:"+path, err)
+	}
+	ln.SetUnlinkOnClose(false) // the net.Listener is closed at once, the socket lives on
+	return r.adopt(ln, ln.SyscallConn)
+}
+
+// deadSocket reports whether path is a socket that nobody listens on.
+func deadSocket(path string) bool {
+	st, err := os.Lstat(path)
+	if err != nil || st.Mode()&os.ModeSocket == 0 {
+		return false
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = c.Close()
+		return false
+	}
+	return errors.Is(err, unix.ECONNREFUSED)
+}
+
+func listenError(addr string, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return fmt.Errorf("listen on %s: %w", addr, err)
+}
+
+// adopt takes a duplicate of a net.Listener's descriptor and closes the original, which Go's
+// own poller watches.
+func (r *Reactor) adopt(ln net.Listener, raw func() (syscall.RawConn, error)) (net.Addr, error) {
+	defer ln.Close()
+	rc, err := raw()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	cerr := rc.Control(func(s uintptr) {
+		fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 3)
+		if err == nil {
+			// Only now: Go has called listen(2) with a backlog of its own.
+			err = unix.Listen(fd, r.cfg.Socket.Backlog)
+		}
+	})
+	if err = errors.Join(err, cerr); err != nil {
+		return nil, listenError(ln.Addr().String(), err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, err
+	}
+	r.acceptor.add(&listener{fd: fd, addr: ln.Addr()})
+	return ln.Addr(), nil
+}
+
+// tcpOptions sets what accepted sockets inherit.
+func (r *Reactor) tcpOptions(fd int, reusePort bool) error {
+	o := r.cfg.Socket
+	seconds := func(d time.Duration) int { return max(1, int(d/time.Second)) }
+	opts := []struct{ level, name, value int }{
+		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(o.KeepIdle)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(o.KeepIntvl)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, o.KeepCount},
+		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout / time.Millisecond)},
+	}
+	if reusePort {
+		opts = append(opts, struct{ level, name, value int }{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1})
+	}
+	for _, o := range opts {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return nil
+}
+
+// FDBudget says how many connections RLIMIT_NOFILE allows, and how many more may be open only
+// to be refused. A reserve is kept back for everything else the process opens: a fifth of
+// the limit, at least 32 and at most 256 descriptors, half of it for refusals.
+func FDBudget() (conns, spare int, err error) {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return 0, 0, os.NewSyscallError("getrlimit", err)
+	}
+	const most = 1 << 26 // slots are allocated as needed, their directory is not
+	n := int(min(lim.Cur, most))
+	reserve := min(max(n/5, 32), 256)
+	if n <= reserve {
+		return 0, 0, fmt.Errorf("netpoll: the limit of open files is %d: at least 64 are needed", n)
+	}
+	return n - reserve, reserve / 2, nil
+}

@@ -1,0 +1,282 @@
+package netpoll
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrClosed is returned when the connection is gone, or has been given its last message.
+	ErrClosed = errors.New("netpoll: connection closed")
+	// ErrQueueFull is returned when a message does not fit into the bounds of the
+	// outbound queue. The message is not sent, and the connection gets a turn with the
+	// reason Overflow.
+	ErrQueueFull = errors.New("netpoll: outbound queue full")
+)
+
+// segment is one unsent message or, at the front of a queue, the unsent rest of one. What a
+// turn has collected counts as one segment, since it may have been cut anywhere.
+type segment struct {
+	p    []byte
+	msgs int
+}
+
+// segmentCost is what a segment costs beside its bytes; it counts towards the bounds, so that
+// many tiny messages cannot hold more memory than the bounds say.
+const segmentCost = 48
+
+// outQueue holds what the socket had no room for. It exists only while there is such.
+// Everything in it is guarded by the write lock of its connection, but for the atomics,
+// which Tick reads.
+type outQueue struct {
+	segs  []segment
+	head  int // segs[:head] have been sent
+	msgs  int
+	conn  atomic.Uint64 // whose it is, 0 while free
+	moved atomic.Uint32 // tick of the last progress, or of its creation
+}
+
+// Send sends one message, given in two parts that need not be next to each other, in the
+// order of the calls. It never blocks: what the socket does not take is copied into the
+// connection's queue. Both parts are the caller's again when it returns. While a turn of
+// this connection runs, the message is collected and leaves at the turn's end.
+//
+// Send may be called from any goroutine. Errors: ErrClosed, ErrQueueFull.
+func (r *Reactor) Send(c Conn, head, body []byte) error {
+	return r.send(c, head, body, nil, 0)
+}
+
+// SendShared is Send for one buffer that many connections are sent. The reactor may keep
+// a reference: p must never change again.
+func (r *Reactor) SendShared(c Conn, p []byte) error {
+	return r.send(c, nil, nil, p, 0)
+}
+
+// SendFinal is Send for the last message of a connection: every later one is refused with
+// ErrClosed, so that it is also the way to find out who was first. It is let in even where
+// the queue is full.
+func (r *Reactor) SendFinal(c Conn, p []byte) error {
+	return r.send(c, p, nil, nil, wFinal)
+}
+
+func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
+	s := r.slots.At(c.Index())
+	s.wmu.Lock()
+	if uint32(s.word.Load()>>32) != c.Gen() || s.wflags&(wFinal|wBroken) != 0 {
+		s.wmu.Unlock()
+		return ErrClosed
+	}
+	size := len(head) + len(body) + len(shared)
+	if id := s.cork.Load(); id != 0 {
+		if t := r.turns[id-1]; len(t.out)+size <= cap(t.out) {
+			t.out = append(append(append(t.out, head...), body...), shared...)
+			t.outMsgs++
+			s.wflags |= final
+			s.wmu.Unlock()
+			return nil
+		} else {
+			t.spill(s)
+		}
+	}
+	var ok bool
+	if shared != nil {
+		ok = r.write(c, s, shared, nil, true, 1, final != 0)
+	} else {
+		ok = r.write(c, s, head, body, false, 1, final != 0)
+	}
+	var why Reason
+	switch {
+	case s.wflags&wBroken != 0:
+		why = WriteFailed
+	case !ok:
+		why = Overflow
+	}
+	s.wflags |= final
+	s.wmu.Unlock()
+	switch why {
+	case 0:
+		return nil
+	case Overflow:
+		r.wake(c, Overflow)
+		return ErrQueueFull
+	default:
+		r.wake(c, WriteFailed)
+		return ErrClosed
+	}
+}
+
+// write sends head and body, or queues what the socket does not take. It expects the
+// connection's write lock. It reports false when the message did not fit into the queue; a
+// forced one always fits.
+func (r *Reactor) write(c Conn, s *slot, head, body []byte, shared bool, msgs int, force bool) bool {
+	if s.out != 0 {
+		return r.queue(c, s, head, body, shared, msgs, force)
+	}
+	size := len(head) + len(body)
+	sent := 0
+	for sent < size {
+		var n int
+		var errno unix.Errno
+		switch {
+		case len(body) == 0:
+			n, errno = sendBytes(s.fd, head)
+		case len(head) == 0:
+			n, errno = sendBytes(s.fd, body)
+		default:
+			n, errno = sendTwo(s.fd, head, body)
+		}
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno == unix.EAGAIN || errno == unix.ENOBUFS || errno == unix.ENOMEM {
+			r.stats.sentBytes.add(c, uint64(sent))
+			return r.queue(c, s, head, body, shared, msgs, force || sent > 0)
+		}
+		if errno != 0 {
+			s.wflags |= wBroken
+			return true
+		}
+		sent += n
+		k := min(n, len(head))
+		head, body = head[k:], body[n-k:]
+	}
+	r.stats.sentBytes.add(c, uint64(sent))
+	r.stats.sentMessages.add(c, uint64(msgs))
+	return true
+}
+
+// queue keeps a message, or the rest of one, for later. It expects the write lock. One
+// message always finds room in an empty queue, whatever its size: a message that may be
+// sent at all must be deliverable.
+func (r *Reactor) queue(c Conn, s *slot, head, body []byte, shared bool, msgs int, force bool) bool {
+	size := len(head) + len(body)
+	queued := int(s.queued.Load())
+	var q *outQueue
+	if s.out != 0 {
+		q = r.outs.At(s.out - 1)
+	}
+	if !force {
+		if q != nil && (queued+size+segmentCost > r.cfg.QueueBytes || q.msgs+msgs > r.cfg.QueueMessages) {
+			r.stats.overflow(c, "queue", msgs)
+			return false
+		}
+		if r.queuedBytes.Load()+int64(size) > r.cfg.QueueTotalBytes {
+			r.stats.overflow(c, "total", msgs)
+			return false
+		}
+	}
+	if q == nil {
+		i, ok := r.outs.Get()
+		if !ok { // as many queues as connections: cannot happen
+			r.stats.overflow(c, "total", msgs)
+			return false
+		}
+		s.out = i + 1
+		q = r.outs.At(i)
+		q.moved.Store(r.now.Load())
+		q.conn.Store(uint64(c))
+	}
+	p := head
+	if !shared {
+		p = make([]byte, 0, size)
+		p = append(append(p, head...), body...)
+	}
+	q.segs = append(q.segs, segment{p, msgs})
+	q.msgs += msgs
+	s.queued.Store(uint32(queued + size + segmentCost))
+	r.queuedBytes.Add(int64(size + segmentCost))
+	r.queuedMessages.Add(int64(msgs))
+	if len(q.segs) == 1 {
+		// The loop ignores a writable edge while nothing is queued, and one may have come
+		// between the refused write and now. Asking once more makes it come again.
+		r.flush(c, s)
+	}
+	return true
+}
+
+// flush sends what is queued, as far as the socket takes it. It expects the write lock.
+func (r *Reactor) flush(c Conn, s *slot) {
+	if s.out == 0 || s.wflags&wBroken != 0 {
+		return
+	}
+	q := r.outs.At(s.out - 1)
+	for q.head < len(q.segs) {
+		seg := &q.segs[q.head]
+		n, errno := sendBytes(s.fd, seg.p)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno == unix.EAGAIN || errno == unix.ENOBUFS || errno == unix.ENOMEM:
+			return
+		case errno != 0:
+			s.wflags |= wBroken
+			return
+		}
+		q.moved.Store(r.now.Load())
+		r.stats.sentBytes.add(c, uint64(n))
+		if n < len(seg.p) {
+			seg.p = seg.p[n:]
+			r.unqueue(s, q, n, 0)
+			continue // until EAGAIN: only then is the next writable edge certain
+		}
+		r.stats.sentMessages.add(c, uint64(seg.msgs))
+		r.unqueue(s, q, n+segmentCost, seg.msgs)
+		*seg = segment{}
+		q.head++
+	}
+	r.freeQueue(s)
+}
+
+func (r *Reactor) unqueue(s *slot, q *outQueue, bytes, msgs int) {
+	q.msgs -= msgs
+	s.queued.Store(s.queued.Load() - uint32(bytes))
+	r.queuedBytes.Add(-int64(bytes))
+	r.queuedMessages.Add(-int64(msgs))
+}
+
+// dropQueue discards every message that has not been begun. The front one stays if a part
+// of it may have left, for the stream would be garbage without its rest. It expects the
+// write lock.
+func (r *Reactor) dropQueue(c Conn, s *slot) {
+	if s.out == 0 {
+		return
+	}
+	q := r.outs.At(s.out - 1)
+	keep := min(q.head+1, len(q.segs))
+	for i := keep; i < len(q.segs); i++ {
+		seg := &q.segs[i]
+		r.unqueue(s, q, len(seg.p)+segmentCost, seg.msgs)
+		r.stats.dropped.Add(uint64(seg.msgs))
+		*seg = segment{}
+	}
+	q.segs = q.segs[:keep]
+}
+
+// freeQueue gives the queue back, with whatever it still holds. It expects the write lock.
+func (r *Reactor) freeQueue(s *slot) {
+	if s.out == 0 {
+		return
+	}
+	q := r.outs.At(s.out - 1)
+	if q.msgs > 0 {
+		r.stats.dropped.Add(uint64(q.msgs))
+	}
+	r.unqueue(s, q, int(s.queued.Load()), q.msgs)
+	q.segs, q.head, q.msgs = nil, 0, 0
+	q.conn.Store(0)
+	r.outs.Put(s.out - 1)
+	s.out = 0
+}
+
+// Queued returns how many bytes wait in the outbound queue of c, the cost of their
+// bookkeeping included. Any goroutine may ask.
+func (r *Reactor) Queued(c Conn) int {
+	s := r.slots.At(c.Index())
+	n := s.queued.Load()
+	if uint32(s.word.Load()>>32) != c.Gen() {
+		return 0
+	}
+	return int(n)
+}

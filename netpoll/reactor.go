@@ -1,0 +1,263 @@
+package netpoll
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wsgateway/internal/slab"
+)
+
+// Reactor watches listeners and connections, and has them served by its loops and workers.
+// Create it with New, add listeners with Listen, then Start it. All methods may be called
+// from any goroutine.
+type Reactor struct {
+	cfg     Config
+	handler Handler
+
+	slots *slab.Pool[slot]
+	dues  *slab.Array[atomic.Uint32] // deadlines by index: ticks in ms, 0 for none
+	peers *slab.Array[peer]          // addresses by index
+	outs  *slab.Pool[outQueue]
+
+	loops   []*loop
+	workers []*worker
+	turns   []*Turn // of loops, then of workers; Turn.id is the index + 1
+	robin   atomic.Uint32
+
+	now            atomic.Uint32 // ms, advanced by Tick
+	queuedBytes    atomic.Int64
+	queuedMessages atomic.Int64
+
+	conns   atomic.Int64 // open, without the refused
+	refused atomic.Int64 // open only to be told so
+
+	acceptor acceptor
+	stats    stats
+
+	stop        chan struct{}
+	workersDone sync.WaitGroup
+	closeOnce   sync.Once
+	gone        chan struct{} // a token when conns+refused has come to zero; capacity 1
+}
+
+// New creates a reactor that serves h. It opens its epoll descriptors, and starts nothing.
+func New(cfg Config, h Handler) (*Reactor, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	capacity := cfg.MaxConns + cfg.Spare
+	r := &Reactor{
+		cfg:     cfg,
+		handler: h,
+		slots:   slab.NewPool[slot](capacity),
+		dues:    slab.NewArray[atomic.Uint32](capacity),
+		peers:   slab.NewArray[peer](capacity),
+		outs:    slab.NewPool[outQueue](capacity),
+		stop:    make(chan struct{}),
+		gone:    make(chan struct{}, 1),
+	}
+	r.now.Store(1)
+	r.stats.r = r
+	r.acceptor.init(r)
+	for i := range cfg.Loops {
+		l, err := newLoop(r, i)
+		if err != nil {
+			for _, l := range r.loops {
+				l.closeInner()
+			}
+			return nil, err
+		}
+		r.loops = append(r.loops, l)
+		r.initTurn(&l.turn)
+	}
+	for range cfg.Workers {
+		w := &worker{r: r, wake: make(chan struct{}, 1)}
+		r.workers = append(r.workers, w)
+		r.initTurn(&w.turn)
+	}
+	return r, nil
+}
+
+func (r *Reactor) initTurn(t *Turn) {
+	t.r = r
+	t.buf = make([]byte, r.cfg.ReadBuffer)
+	t.out = make([]byte, 0, r.cfg.SendBuffer)
+	if r.cfg.NewLocal != nil {
+		t.local = r.cfg.NewLocal()
+	}
+	r.turns = append(r.turns, t)
+	t.id = uint32(len(r.turns))
+}
+
+// Start starts the workers and the loops, and with them accepting.
+func (r *Reactor) Start() error {
+	for _, w := range r.workers {
+		r.workersDone.Add(1)
+		go w.run()
+	}
+	for _, l := range r.loops {
+		if err := l.start(); err != nil {
+			return err
+		}
+	}
+	return r.acceptor.resumeAll()
+}
+
+// StopAccepting accepts what already waits in the listeners' backlogs, since closing a
+// listener resets those connections, and closes the listeners.
+func (r *Reactor) StopAccepting() { r.acceptor.close() }
+
+// Close ends the reactor at once: listeners, loops and workers stop, and every connection
+// that is left is closed with ErrReactorClosed.
+func (r *Reactor) Close() {
+	r.closeOnce.Do(func() {
+		r.acceptor.close()
+		for _, l := range r.loops {
+			l.stop()
+		}
+		close(r.stop)
+		r.workersDone.Wait()
+		// No goroutine owns anything now. A sender may still hold a write lock for the
+		// time of one write.
+		t := r.turns[0]
+		for i := range r.slots.High() {
+			s := r.slots.At(i)
+			if s.fd <= 0 {
+				continue
+			}
+			gen, _ := s.begin()
+			t.attach(makeConn(i, gen), s)
+			t.Abort(ErrReactorClosed)
+			t.finish(0)
+		}
+		for _, l := range r.loops {
+			l.closeInner()
+		}
+	})
+}
+
+// Wait returns when no connection is open any more, or with the error of ctx.
+func (r *Reactor) Wait(ctx context.Context) error {
+	for r.conns.Load()+r.refused.Load() > 0 {
+		select {
+		case <-r.gone:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Wake asks for a turn of c with the reason Woken.
+func (r *Reactor) Wake(c Conn) error {
+	if !r.wake(c, Woken) {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (r *Reactor) wake(c Conn, why Reason) bool {
+	if c.Index() >= r.slots.High() {
+		return false
+	}
+	enlist, ok := r.slots.At(c.Index()).mark(c, why)
+	if enlist {
+		r.enlist(c.Index())
+	}
+	return ok
+}
+
+// Capacity returns a number above every index of a Conn.
+func (r *Reactor) Capacity() int { return r.cfg.MaxConns + r.cfg.Spare }
+
+// Turns returns how many turns there are at most at a time: loops and workers.
+func (r *Reactor) Turns() int { return len(r.turns) }
+
+// High returns a number above every index in use so far.
+func (r *Reactor) High() uint32 { return r.slots.High() }
+
+// At returns the connection that now uses slot index, 0 when it is free.
+func (r *Reactor) At(index uint32) Conn {
+	if index >= r.slots.High() {
+		return 0
+	}
+	s := r.slots.At(index)
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if s.fd <= 0 {
+		return 0
+	}
+	return makeConn(index, uint32(s.word.Load()>>32))
+}
+
+// Now returns the reactor's time in milliseconds, as of the last Tick. It wraps around after
+// 49 days: compare with Since.
+func (r *Reactor) Now() uint32 { return r.now.Load() }
+
+// Since returns b-a for two values of Now that are less than 24 days apart.
+func Since(a, b uint32) time.Duration { return time.Duration(int32(b-a)) * time.Millisecond }
+
+func (r *Reactor) setDue(c Conn, d time.Duration) {
+	var due uint32
+	if d > 0 {
+		due = max(1, r.now.Load()+uint32(d/time.Millisecond))
+	}
+	r.dues.At(c.Index()).Store(due)
+}
+
+func (r *Reactor) due(c Conn) bool {
+	due := r.dues.At(c.Index()).Load()
+	return due != 0 && int32(r.now.Load()-due) >= 0
+}
+
+// Tick advances the reactor's time, and gives a turn to every connection whose deadline has
+// passed or whose queue has not moved for too long. The caller decides how fast time goes:
+// after the process has been stopped for a minute, no client is to blame for it. Calls must
+// not run concurrently; four a second are enough.
+func (r *Reactor) Tick(advance time.Duration) {
+	now := r.now.Add(uint32(advance / time.Millisecond))
+	high := r.slots.High()
+	for base := uint32(0); base < high; base += slab.ChunkLen {
+		chunk := r.dues.Chunk(base)
+		if chunk == nil {
+			continue // its first connection is being admitted
+		}
+		for i := range chunk {
+			due := chunk[i].Load()
+			if due != 0 && int32(now-due) >= 0 {
+				if c := r.At(base + uint32(i)); c != 0 {
+					r.wake(c, Deadline)
+				}
+			}
+		}
+	}
+	stall := uint32(r.cfg.WriteStall / time.Millisecond)
+	for i := range r.outs.High() {
+		q := r.outs.At(i)
+		if c := Conn(q.conn.Load()); c != 0 && now-q.moved.Load() >= stall {
+			r.wake(c, Stalled)
+		}
+	}
+	r.nudge()
+}
+
+// release gives a closed connection's slot back, and lets listeners go on that waited for it.
+func (r *Reactor) release(index uint32, refused bool) {
+	r.slots.Put(index)
+	n := &r.conns
+	if refused {
+		n = &r.refused
+	}
+	n.Add(-1)
+	r.stats.closed.Add(1)
+	r.acceptor.freed()
+	if r.conns.Load()+r.refused.Load() == 0 {
+		select {
+		case r.gone <- struct{}{}:
+		default:
+		}
+	}
+}

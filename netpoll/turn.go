@@ -1,0 +1,325 @@
+package netpoll
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Handler is told what happens on connections. For one connection the calls come one at a
+// time and in order, from whichever goroutine owns it at that moment: a worker, or the loop
+// for connections that are marked with Turn.SetInline. No call may block.
+//
+//	Opened { Data | Ended | Notice } Closed
+type Handler interface {
+	// Opened is the first call for a connection. refused says that it is over the
+	// limit: it should be told so with Send and Turn.CloseFlushed, and not served.
+	Opened(t *Turn, refused bool)
+	// Data delivers input. p is the turn's buffer: it may be changed, and is valid until
+	// Data returns.
+	Data(t *Turn, p []byte)
+	// Ended says that the peer has sent its last byte.
+	Ended(t *Turn)
+	// Notice delivers the reasons Woken, Deadline, Overflow and Stalled of a turn, after
+	// the input that was waiting has been delivered: silence is judged only then.
+	Notice(t *Turn, why Reason)
+	// Closed is the last call. The descriptor is closed after it, and the index of the
+	// connection is free for another one.
+	Closed(t *Turn, err error)
+}
+
+// Turn is one goroutine's tenure of one connection, with the buffers it is served from. A
+// handler uses it only inside the call that it was passed to.
+type Turn struct {
+	r     *Reactor
+	id    uint32 // 1-based, index+1 into Reactor.turns
+	local any
+
+	c    Conn
+	s    *slot
+	done error // why the connection is to be closed at the end of the turn
+	rst  bool  // by RST, unsent and unread data discarded
+
+	buf     []byte // input
+	out     []byte // output collected for c; guarded by the write lock of c
+	outMsgs int    // likewise
+
+	stats     turnStats
+	busySince atomic.Int64
+}
+
+// Conn returns the connection whose turn it is.
+func (t *Turn) Conn() Conn { return t.c }
+
+// Reactor returns the reactor that the connection belongs to.
+func (t *Turn) Reactor() *Reactor { return t.r }
+
+// Local returns what Config.NewLocal made for this turn's goroutine.
+func (t *Turn) Local() any { return t.local }
+
+// ID is a small number, below Reactor.Turns, that no other Turn has.
+func (t *Turn) ID() int { return int(t.id - 1) }
+
+// SetInline says whether this connection's turns are short and never block, and may
+// therefore run on the loop. New connections are inline.
+func (t *Turn) SetInline(yes bool) {
+	var k uint32
+	if yes {
+		k = kindInline
+	}
+	t.s.kind.Store(k)
+}
+
+// SetDeadline asks for a turn with the reason Deadline after d, counted by the clock that
+// Reactor.Tick advances; 0 withdraws it. A connection has one deadline.
+func (t *Turn) SetDeadline(d time.Duration) { t.r.setDue(t.c, d) }
+
+// Pause stops reading input, until Resume. What arrives meanwhile stays in the kernel, which
+// slows the peer down.
+func (t *Turn) Pause() { t.s.oflags |= oPaused }
+
+// Resume ends a Pause.
+func (t *Turn) Resume() { t.s.oflags &^= oPaused }
+
+// CloseFlushed closes the connection in an orderly way: what is queued leaves first, then
+// our side is shut down (FIN), then input is discarded until the peer closes too, so that
+// unread input does not turn into a RST that destroys what we sent last. All this takes no
+// longer than Config.CloseTimeout. The handler gets no more calls but Closed.
+func (t *Turn) CloseFlushed() {
+	s := t.s
+	if s.oflags&oClosing != 0 || t.done != nil {
+		return
+	}
+	s.oflags |= oClosing
+	s.drain = drainMax
+	s.wmu.Lock()
+	s.wflags |= wFinal
+	s.wmu.Unlock()
+	t.r.setDue(t.c, t.r.cfg.CloseTimeout)
+}
+
+// Abort closes the connection at the end of this turn. What is queued is dropped; where the
+// kernel still holds data it is dropped as well, and the peer gets a RST.
+func (t *Turn) Abort(err error) {
+	if t.done == nil {
+		t.done, t.rst = err, true
+	}
+}
+
+// DropQueued discards the queued messages that have not been begun, counted as dropped.
+func (t *Turn) DropQueued() {
+	t.s.wmu.Lock()
+	t.r.dropQueue(t.c, t.s)
+	t.s.wmu.Unlock()
+}
+
+// drainMax bounds the input that is read and thrown away for a peer that has been told that
+// the connection is over.
+const drainMax = 64 << 20
+
+// run serves one connection that the caller took from a list.
+func (t *Turn) run(index uint32) {
+	s := t.r.slots.At(index)
+	gen, why := s.begin()
+	t.attach(makeConn(index, gen), s)
+	t.serve(why)
+}
+
+func (t *Turn) attach(c Conn, s *slot) {
+	t.c, t.s, t.done, t.rst = c, s, nil, false
+}
+
+// serve does a turn for the attached connection, whose word is running, and gives it up.
+func (t *Turn) serve(why Reason) {
+	s, r := t.s, t.r
+	t.stats.turns.Add(1)
+	if why&HangUp != 0 {
+		s.oflags |= oHangUp
+	}
+	s.cork.Store(t.id)
+	if s.queued.Load() > 0 {
+		s.wmu.Lock()
+		r.flush(t.c, s)
+		s.wmu.Unlock()
+	}
+	var more Reason
+	fresh := s.oflags&oOpened == 0
+	if fresh {
+		s.oflags |= oOpened
+		r.handler.Opened(t, s.oflags&oRefused != 0)
+	}
+	if s.oflags&oClosing == 0 {
+		// There is nothing to read yet right after accept, as a rule, and epoll says when.
+		if !fresh || why != 0 {
+			more = t.read()
+		}
+		if note := why & (Woken | Deadline | Overflow | Stalled); note != 0 && t.done == nil && s.oflags&oClosing == 0 {
+			t.notice(note)
+		}
+	}
+	t.uncork()
+	if s.oflags&oClosing != 0 && t.done == nil {
+		more = t.closing(why)
+	}
+	t.finish(more)
+}
+
+// notice passes on what still holds after the input has been read.
+func (t *Turn) notice(note Reason) {
+	if note&Deadline != 0 && !t.r.due(t.c) {
+		note &^= Deadline
+	}
+	if note&Stalled != 0 && t.s.queued.Load() == 0 {
+		note &^= Stalled
+	}
+	if note != 0 {
+		t.r.handler.Notice(t, note)
+	}
+}
+
+// read delivers input until there is none, the turn's budget is spent, or the handler or
+// the peer's slowness in reading say otherwise. It returns Readable when input may be left
+// that no event will report again.
+func (t *Turn) read() (more Reason) {
+	s, r := t.s, t.r
+	for budget := r.cfg.TurnBytes; ; {
+		if t.done != nil || s.oflags&(oPaused|oClosing) != 0 {
+			return 0
+		}
+		if int(s.queued.Load()) > r.cfg.ReadHighWater {
+			return 0 // the writable edge that drains the queue brings the next turn
+		}
+		if budget <= 0 {
+			return Readable
+		}
+		n, errno := recvBytes(s.fd, t.buf)
+		switch {
+		case n > 0:
+			t.stats.readBytes.Add(uint64(n))
+			r.handler.Data(t, t.buf[:n])
+			budget -= n
+			if len(t.out) > 0 && len(t.out) >= cap(t.out)/2 {
+				s.wmu.Lock()
+				t.spill(s)
+				s.wmu.Unlock()
+			}
+			// A short read has emptied the socket. What arrives later makes a new edge,
+			// but an end that had been reported already would not.
+			if n < len(t.buf) && s.oflags&oHangUp == 0 {
+				return 0
+			}
+		case errno == unix.EAGAIN:
+			return 0
+		case errno == unix.EINTR:
+		case errno == 0:
+			r.handler.Ended(t)
+			if t.done == nil && s.oflags&oClosing == 0 {
+				t.CloseFlushed()
+			}
+			s.drain = 0 // nothing more can come
+			return 0
+		default:
+			t.done = errno
+			return 0
+		}
+	}
+}
+
+// closing moves an orderly close along: flush, shut our side down, discard input until the
+// peer closes or the deadline is reached.
+func (t *Turn) closing(why Reason) (more Reason) {
+	s := t.s
+	if s.queued.Load() == 0 && s.oflags&oShut == 0 {
+		s.oflags |= oShut
+		if err := unix.Shutdown(int(s.fd), unix.SHUT_WR); err != nil {
+			t.done = err
+			return 0
+		}
+	}
+	for budget := t.r.cfg.TurnBytes; s.drain > 0; {
+		if budget <= 0 {
+			more = Readable
+			break
+		}
+		n, errno := recvBytes(s.fd, t.buf)
+		if n > 0 {
+			budget -= n
+			s.drain -= uint32(min(n, int(s.drain)))
+			continue
+		}
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno == 0 {
+			s.drain = 0
+		} else if errno != unix.EAGAIN {
+			t.done = errno
+			return 0
+		}
+		break
+	}
+	switch {
+	case s.oflags&oShut != 0 && s.drain == 0:
+		t.done = errFlushed
+	case why&Deadline != 0 && t.r.due(t.c):
+		t.done, t.rst = ErrCloseTimeout, s.queued.Load() > 0
+	}
+	return more
+}
+
+// spill sends what the turn has collected so far. It expects the write lock.
+func (t *Turn) spill(s *slot) {
+	if len(t.out) == 0 {
+		return
+	}
+	if s.wflags&wBroken == 0 {
+		t.r.write(t.c, s, t.out, nil, false, t.outMsgs, true)
+	}
+	if s.wflags&wBroken != 0 {
+		t.r.stats.dropped.Add(uint64(t.outMsgs))
+	}
+	t.out, t.outMsgs = t.out[:0], 0
+}
+
+// uncork sends what the turn has collected, and from now on everybody writes directly.
+func (t *Turn) uncork() {
+	s := t.s
+	s.wmu.Lock()
+	t.spill(s)
+	s.cork.Store(0)
+	broken := s.wflags&wBroken != 0
+	s.wmu.Unlock()
+	if broken && t.done == nil {
+		t.done = ErrWrite
+	}
+}
+
+// finish gives the connection up, or closes it.
+func (t *Turn) finish(more Reason) {
+	c, s, r := t.c, t.s, t.r
+	if t.done == nil {
+		if s.end(more) {
+			r.enlist(c.Index())
+		}
+		return
+	}
+	if t.done == errFlushed {
+		t.done = nil
+	}
+	r.handler.Closed(t, t.done)
+	r.setDue(c, 0)
+	s.wmu.Lock()
+	fd := s.fd
+	s.fd = -1
+	r.freeQueue(s)
+	s.wflags = 0
+	refused := s.oflags&oRefused != 0
+	s.word.Store(uint64(c.Gen()+1) << 32)
+	s.wmu.Unlock()
+	if t.rst {
+		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	_ = unix.Close(int(fd)) // leaves the epoll set with its last reference
+	r.release(c.Index(), refused)
+}

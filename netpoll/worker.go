@@ -1,0 +1,215 @@
+package netpoll
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// list is a singly linked list of connections through slot.next, oldest first.
+type list struct {
+	head, tail uint32 // index + 1, 0 for none
+	n          int
+}
+
+func (l *list) push(r *Reactor, index uint32) {
+	r.slots.At(index).next = 0
+	if l.tail == 0 {
+		l.head = index + 1
+	} else {
+		r.slots.At(l.tail - 1).next = index + 1
+	}
+	l.tail = index + 1
+	l.n++
+}
+
+func (l *list) append(r *Reactor, m list) {
+	if m.n == 0 {
+		return
+	}
+	if l.tail == 0 {
+		l.head = m.head
+	} else {
+		r.slots.At(l.tail - 1).next = m.head
+	}
+	l.tail = m.tail
+	l.n += m.n
+}
+
+// take removes up to max connections from the front and writes their indices to dst.
+func (l *list) take(r *Reactor, dst []uint32, max int) int {
+	n := 0
+	for n < max && n < len(dst) && l.head != 0 {
+		index := l.head - 1
+		dst[n] = index
+		n++
+		l.head = r.slots.At(index).next
+	}
+	if l.head == 0 {
+		l.tail = 0
+	}
+	l.n -= n
+	return n
+}
+
+// takeMax is how many connections a worker takes per lock. Few enough that what waits
+// behind a slow turn stays in the list, where another worker finds it.
+const takeMax = 16
+
+// worker serves connections from its own list, and from the others' when that is empty.
+type worker struct {
+	r    *Reactor
+	turn Turn
+	wake chan struct{}
+
+	mu       sync.Mutex
+	list     list
+	stamp    time.Time // when the oldest part of list was pushed, as far as known
+	sleeping bool
+
+	waiting atomic.Int32 // list.n, for those who look without the lock
+	idle    atomic.Bool  // sleeping, likewise
+
+	_ [64]byte // the next worker's lock is not on this one's cache line
+}
+
+// push appends a batch under one lock, and wakes the worker if it sleeps.
+func (w *worker) push(l list, now time.Time) {
+	w.mu.Lock()
+	if w.list.n == 0 {
+		w.stamp = now
+	}
+	w.list.append(w.r, l)
+	w.waiting.Store(int32(w.list.n))
+	wake := w.sleeping
+	if wake {
+		w.sleeping = false
+		w.idle.Store(false)
+	}
+	w.mu.Unlock()
+	if wake {
+		w.wake <- struct{}{} // capacity 1, and only the one who ended the sleep sends
+	}
+}
+
+// take moves connections from v's list, which may be w's own, into dst.
+func (w *worker) take(v *worker, dst []uint32) int {
+	if v.waiting.Load() == 0 {
+		return 0
+	}
+	v.mu.Lock()
+	max := takeMax
+	if v != w {
+		max = min(takeMax, (v.list.n+1)/2)
+	}
+	n := v.list.take(v.r, dst, max)
+	v.waiting.Store(int32(v.list.n))
+	stamp := v.stamp
+	v.mu.Unlock()
+	if n > 0 {
+		w.r.stats.observeWait(w.turn.id, time.Since(stamp), n)
+	}
+	return n
+}
+
+// run is the worker's goroutine: started by Reactor.Start, ended by Reactor.Close closing
+// r.stop, awaited through r.workersDone.
+func (w *worker) run() {
+	defer w.r.workersDone.Done()
+	var batch [takeMax]uint32
+	for {
+		n := w.take(w, batch[:])
+		for i := 1; n == 0 && i < len(w.r.workers); i++ {
+			n = w.take(w.r.workers[(int(w.turn.id)+i)%len(w.r.workers)], batch[:])
+		}
+		if n == 0 {
+			if !w.sleep() {
+				return
+			}
+			continue
+		}
+		start := time.Now()
+		w.turn.busySince.Store(start.UnixNano())
+		for i, index := range batch[:n] {
+			w.turn.run(index)
+			batch[i] = 0
+		}
+		w.turn.busySince.Store(0)
+		w.turn.stats.busy.Add(uint64(time.Since(start)))
+	}
+}
+
+// sleep waits for a push; false means that the reactor is closing.
+func (w *worker) sleep() bool {
+	w.mu.Lock()
+	if w.list.n > 0 {
+		w.mu.Unlock()
+		return true
+	}
+	w.sleeping = true
+	w.idle.Store(true)
+	w.mu.Unlock()
+	select {
+	case <-w.wake:
+		return true
+	case <-w.r.stop:
+		return false
+	}
+}
+
+// dispatch spreads a batch over the workers: a small one goes to one worker, so that only
+// one is woken, a large one is cut into as many parts as there are workers. Sleeping
+// workers come first, since a busy one may be held up by a slow handler.
+func (r *Reactor) dispatch(l list) {
+	if l.n == 0 {
+		return
+	}
+	now := time.Now()
+	parts := min(len(r.workers), (l.n+takeMax-1)/takeMax)
+	for parts > 1 {
+		part := list{}
+		for range l.n / parts {
+			index := l.head - 1
+			l.head = r.slots.At(index).next
+			l.n--
+			part.push(r, index)
+		}
+		r.nextWorker().push(part, now)
+		parts--
+	}
+	r.nextWorker().push(l, now)
+}
+
+func (r *Reactor) nextWorker() *worker {
+	n := uint32(len(r.workers))
+	first := r.robin.Add(1)
+	for i := range n {
+		if w := r.workers[(first+i)%n]; w.idle.Load() {
+			return w
+		}
+	}
+	return r.workers[first%n]
+}
+
+// enlist puts one connection, whose word is queued, at the tail of a worker's list.
+func (r *Reactor) enlist(index uint32) {
+	var l list
+	l.push(r, index)
+	r.nextWorker().push(l, time.Now())
+}
+
+// nudge wakes a sleeping worker when another one has connections waiting: the backstop for
+// a worker that is held up with a list behind it. Called on every tick.
+func (r *Reactor) nudge() {
+	for _, w := range r.workers {
+		if w.waiting.Load() == 0 {
+			continue
+		}
+		for _, v := range r.workers {
+			if v.idle.Load() {
+				v.push(list{}, time.Time{})
+				break
+			}
+		}
+	}
+}
