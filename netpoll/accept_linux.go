@@ -111,7 +111,7 @@ func (a *acceptor) pause(n int, why uint8, reason string) {
 		a.resting.Add(1)
 	}
 	ln.rest |= why
-	a.r.stats.pauses.inc(reason)
+	a.r.stats.pauses.Inc(reason)
 	switch why {
 	case restFull:
 		a.waiting.Store(true)
@@ -186,9 +186,9 @@ func (a *acceptor) serve(l *loop, n int) {
 		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM,
 			unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH:
 			// Of this one connection, as accept(2) says; the next may be fine.
-			a.r.stats.acceptErrors.inc(errno.Error())
+			a.r.stats.acceptErrors.Inc(errno.Error())
 		default:
-			a.r.stats.acceptErrors.inc(errno.Error())
+			a.r.stats.acceptErrors.Inc(errno.Error())
 			if errno == unix.EMFILE || errno == unix.ENFILE {
 				a.shed(ln)
 			}
@@ -208,7 +208,7 @@ func (a *acceptor) shed(ln *listener) {
 		var p peer
 		if fd, errno := a.take(ln, &p); errno == 0 {
 			_ = unix.Close(fd)
-			a.r.stats.refusals.inc("fd_limit")
+			a.r.stats.refusals.Inc("fd_limit")
 		}
 	}
 	a.spareFD = openSpare()
@@ -246,7 +246,7 @@ func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 	s.oflags, s.drain = 0, 0
 	if refuse {
 		s.oflags = oRefused
-		r.stats.refusals.inc("limit")
+		r.stats.refusals.Inc("limit")
 	}
 	s.kind.Store(kindInline)
 	s.cork.Store(0)

@@ -13,6 +13,8 @@ var (
 	ErrWrite = errors.New("netpoll: write failed")
 	// ErrCloseTimeout is passed to Handler.Closed when an orderly close took too long.
 	ErrCloseTimeout = errors.New("netpoll: close timed out")
+	// ErrPanic is passed to Handler.Closed when serving the connection panicked.
+	ErrPanic = errors.New("netpoll: panic while serving")
 	// ErrReactorClosed is passed to Handler.Closed when the reactor itself was closed.
 	ErrReactorClosed = errors.New("netpoll: reactor closed")
 

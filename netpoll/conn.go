@@ -11,6 +11,9 @@ import (
 // descriptor may belong to somebody else by then. The zero Conn names no connection.
 type Conn uint64
 
+// MakeConn returns the connection that used, uses or will use slot index for the gen-th time.
+func MakeConn(index, gen uint32) Conn { return makeConn(index, gen) }
+
 func makeConn(index, gen uint32) Conn { return Conn(gen)<<32 | Conn(index) }
 
 // Index returns the slot of c: dense, below [Reactor.Capacity], and free for tables that run

@@ -131,7 +131,7 @@ func (r *Reactor) write(c Conn, s *slot, head, body []byte, shared bool, msgs in
 			continue
 		}
 		if errno == unix.EAGAIN || errno == unix.ENOBUFS || errno == unix.ENOMEM {
-			r.stats.sentBytes.add(c, uint64(sent))
+			r.stats.sentBytes.Add(c.Index(), uint64(sent))
 			return r.queue(c, s, head, body, shared, msgs, force || sent > 0)
 		}
 		if errno != 0 {
@@ -142,8 +142,8 @@ func (r *Reactor) write(c Conn, s *slot, head, body []byte, shared bool, msgs in
 		k := min(n, len(head))
 		head, body = head[k:], body[n-k:]
 	}
-	r.stats.sentBytes.add(c, uint64(sent))
-	r.stats.sentMessages.add(c, uint64(msgs))
+	r.stats.sentBytes.Add(c.Index(), uint64(sent))
+	r.stats.sentMessages.Add(c.Index(), uint64(msgs))
 	return true
 }
 
@@ -215,13 +215,13 @@ func (r *Reactor) flush(c Conn, s *slot) {
 			return
 		}
 		q.moved.Store(r.now.Load())
-		r.stats.sentBytes.add(c, uint64(n))
+		r.stats.sentBytes.Add(c.Index(), uint64(n))
 		if n < len(seg.p) {
 			seg.p = seg.p[n:]
 			r.unqueue(s, q, n, 0)
 			continue // until EAGAIN: only then is the next writable edge certain
 		}
-		r.stats.sentMessages.add(c, uint64(seg.msgs))
+		r.stats.sentMessages.Add(c.Index(), uint64(seg.msgs))
 		r.unqueue(s, q, n+segmentCost, seg.msgs)
 		*seg = segment{}
 		q.head++

@@ -261,3 +261,6 @@ func (r *Reactor) release(index uint32, refused bool) {
 		}
 	}
 }
+
+// CloseTimeout returns Config.CloseTimeout.
+func (r *Reactor) CloseTimeout() time.Duration { return r.cfg.CloseTimeout }

@@ -1,10 +1,10 @@
 package netpoll
 
 import (
-	"maps"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"wsgateway/internal/counter"
 )
 
 // turnStats are the counters of one loop or worker: written by it alone, read by Stats.
@@ -15,46 +15,8 @@ type turnStats struct {
 	batches   atomic.Uint64
 	events    atomic.Uint64
 	stale     atomic.Uint64
-	wait      [len(WaitBuckets) + 1]atomic.Uint64
-	waitSum   atomic.Uint64 // nanoseconds
+	wait      counter.Histogram
 	_         [64]byte
-}
-
-// sharded is a counter that connections of different index add to without sharing a cache
-// line, as a rule.
-type sharded [8]struct {
-	n atomic.Uint64
-	_ [56]byte
-}
-
-func (s *sharded) add(c Conn, n uint64) { s[c.Index()%uint32(len(s))].n.Add(n) }
-
-func (s *sharded) load() (n uint64) {
-	for i := range s {
-		n += s[i].n.Load()
-	}
-	return n
-}
-
-// labelled counts rare things by name. The names are few and never a client's.
-type labelled struct {
-	mu sync.Mutex
-	m  map[string]uint64
-}
-
-func (l *labelled) inc(name string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.m == nil {
-		l.m = make(map[string]uint64)
-	}
-	l.m[name]++
-}
-
-func (l *labelled) load() map[string]uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.m)
 }
 
 type stats struct {
@@ -62,32 +24,27 @@ type stats struct {
 	accepted     atomic.Uint64
 	closed       atomic.Uint64
 	dropped      atomic.Uint64
-	sentBytes    sharded
-	sentMessages sharded
-	acceptErrors labelled
-	pauses       labelled
-	refusals     labelled
-	overflows    labelled
+	panics       atomic.Uint64
+	sentBytes    counter.Sharded
+	sentMessages counter.Sharded
+	acceptErrors counter.Labelled
+	pauses       counter.Labelled
+	refusals     counter.Labelled
+	overflows    counter.Labelled
 }
 
 func (s *stats) overflow(_ Conn, bound string, msgs int) {
-	s.overflows.inc(bound)
+	s.overflows.Inc(bound)
 	s.dropped.Add(uint64(msgs))
 }
 
-// WaitBuckets are the upper bounds, in seconds, of the histogram Stats.QueueWait.
-var WaitBuckets = [...]float64{10e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1}
+// waitBounds are the upper bounds of Stats.QueueWait.
+var waitBounds = []float64{10e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1}
 
 // observeWait records how long the oldest of n connections waited for worker t; the others
 // of its list waited no longer.
 func (s *stats) observeWait(id uint32, d time.Duration, n int) {
-	st := &s.r.turns[id-1].stats
-	i := 0
-	for i < len(WaitBuckets) && d.Seconds() > WaitBuckets[i] {
-		i++
-	}
-	st.wait[i].Add(uint64(n))
-	st.waitSum.Add(uint64(d) * uint64(n))
+	s.r.turns[id-1].stats.wait.Observe(waitBounds, int64(d), uint64(n))
 }
 
 // Stats is a snapshot of a reactor's gauges and counters.
@@ -121,11 +78,12 @@ type Stats struct {
 	LoopTurns   uint64 // turns served by loops
 	WorkerTurns uint64
 
-	WorkersBusy int           // serving a batch now
-	WorkerBusy  time.Duration // time spent serving, all workers
-	QueueLen    int           // connections waiting for a worker
-	QueueWait   [len(WaitBuckets) + 1]uint64
-	QueueWaits  time.Duration // sum of the waits
+	Panics uint64 // contained while serving a connection
+
+	WorkersBusy int                       // serving a batch now
+	WorkerBusy  time.Duration             // time spent serving, all workers
+	QueueLen    int                       // connections waiting for a worker
+	QueueWait   counter.HistogramSnapshot // until a worker took them
 }
 
 // Stats returns a snapshot. Its parts are read one after the other.
@@ -138,17 +96,18 @@ func (r *Reactor) Stats() Stats {
 		Workers:         len(r.workers),
 		Accepted:        r.stats.accepted.Load(),
 		Closed:          r.stats.closed.Load(),
-		Refusals:        r.stats.refusals.load(),
-		AcceptErrors:    r.stats.acceptErrors.load(),
-		AcceptPauses:    r.stats.pauses.load(),
+		Refusals:        r.stats.refusals.Load(),
+		AcceptErrors:    r.stats.acceptErrors.Load(),
+		AcceptPauses:    r.stats.pauses.Load(),
 		ListenersIdle:   int(r.acceptor.resting.Load()),
-		SentBytes:       r.stats.sentBytes.load(),
-		SentMessages:    r.stats.sentMessages.load(),
+		SentBytes:       r.stats.sentBytes.Load(),
+		SentMessages:    r.stats.sentMessages.Load(),
 		Dropped:         r.stats.dropped.Load(),
+		Panics:          r.stats.panics.Load(),
 		QueueBytes:      r.queuedBytes.Load(),
 		QueueMessages:   r.queuedMessages.Load(),
 		QueueTotalBytes: r.cfg.QueueTotalBytes,
-		Overflows:       r.stats.overflows.load(),
+		Overflows:       r.stats.overflows.Load(),
 	}
 	for i, t := range r.turns {
 		s.ReadBytes += t.stats.readBytes.Load()
@@ -164,10 +123,7 @@ func (r *Reactor) Stats() Stats {
 		if t.busySince.Load() != 0 {
 			s.WorkersBusy++
 		}
-		for b := range s.QueueWait {
-			s.QueueWait[b] += t.stats.wait[b].Load()
-		}
-		s.QueueWaits += time.Duration(t.stats.waitSum.Load())
+		t.stats.wait.Snapshot(waitBounds, &s.QueueWait)
 	}
 	for _, w := range r.workers {
 		s.QueueLen += int(w.waiting.Load())

@@ -1,6 +1,8 @@
 package netpoll
 
 import (
+	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -126,6 +128,18 @@ func (t *Turn) run(index uint32) {
 	t.serve(why)
 }
 
+// contain is deferred around all that a handler does. A fault in it costs the connection that
+// it happened on, and nobody else.
+func (t *Turn) contain() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	t.r.stats.panics.Add(1)
+	t.r.cfg.Logger.Error("serving a connection panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	t.Abort(ErrPanic)
+}
+
 func (t *Turn) attach(c Conn, s *slot) {
 	t.c, t.s, t.done, t.rst = c, s, nil, false
 }
@@ -143,11 +157,22 @@ func (t *Turn) serve(why Reason) {
 		r.flush(t.c, s)
 		s.wmu.Unlock()
 	}
-	var more Reason
+	more := t.handle(why)
+	t.uncork()
+	if s.oflags&oClosing != 0 && t.done == nil {
+		more = t.closing(why)
+	}
+	t.finish(more)
+}
+
+// handle calls the handler for everything that has happened.
+func (t *Turn) handle(why Reason) (more Reason) {
+	defer t.contain()
+	s := t.s
 	fresh := s.oflags&oOpened == 0
 	if fresh {
 		s.oflags |= oOpened
-		r.handler.Opened(t, s.oflags&oRefused != 0)
+		t.r.handler.Opened(t, s.oflags&oRefused != 0)
 	}
 	if s.oflags&oClosing == 0 {
 		// There is nothing to read yet right after accept, as a rule, and epoll says when.
@@ -158,11 +183,7 @@ func (t *Turn) serve(why Reason) {
 			t.notice(note)
 		}
 	}
-	t.uncork()
-	if s.oflags&oClosing != 0 && t.done == nil {
-		more = t.closing(why)
-	}
-	t.finish(more)
+	return more
 }
 
 // notice passes on what still holds after the input has been read.
@@ -295,6 +316,11 @@ func (t *Turn) uncork() {
 	}
 }
 
+func (t *Turn) closed() {
+	defer t.contain()
+	t.r.handler.Closed(t, t.done)
+}
+
 // finish gives the connection up, or closes it.
 func (t *Turn) finish(more Reason) {
 	c, s, r := t.c, t.s, t.r
@@ -307,7 +333,7 @@ func (t *Turn) finish(more Reason) {
 	if t.done == errFlushed {
 		t.done = nil
 	}
-	r.handler.Closed(t, t.done)
+	t.closed()
 	r.setDue(c, 0)
 	s.wmu.Lock()
 	fd := s.fd

@@ -29,6 +29,9 @@ func NewArray[T any](limit int) *Array[T] {
 	return &Array[T]{chunks: make([]atomic.Pointer[[ChunkLen]T], (limit+ChunkLen-1)>>chunkBits)}
 }
 
+// Len returns a number above every index that the array has room for.
+func (a *Array[T]) Len() int { return len(a.chunks) << chunkBits }
+
 // At returns element i, which an earlier Ensure must have covered.
 func (a *Array[T]) At(i uint32) *T {
 	return &a.chunks[i>>chunkBits].Load()[i&(ChunkLen-1)]

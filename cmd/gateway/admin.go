@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"wsgateway/metrics"
+	"wsgateway/session"
+)
+
+// admin serves metrics and health, on a listener of its own that clients do not reach.
+type admin struct {
+	addr string
+	ln   net.Listener
+	http *http.Server
+	done chan struct{}
+}
+
+// newAdmin listens, and serves nothing yet.
+func newAdmin(addr string, server *session.Server, log *slog.Logger) (*admin, error) {
+	reg := prometheus.NewRegistry()
+	if err := metrics.Register(reg, metrics.Version(), server.Stats); err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
+		MaxRequestsInFlight: 4,
+		Timeout:             10 * time.Second,
+	}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if server.Draining() {
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return &admin{
+		addr: ln.Addr().String(),
+		ln:   ln,
+		done: make(chan struct{}),
+		http: &http.Server{
+			Handler:           mux,
+			ReadHeaderTimeout: 5 * time.Second,
+			ReadTimeout:       10 * time.Second,
+			WriteTimeout:      30 * time.Second,
+			IdleTimeout:       60 * time.Second,
+			MaxHeaderBytes:    16 << 10,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		},
+	}, nil
+}
+
+// serve starts serving; close ends it and waits.
+func (a *admin) serve() {
+	go func() {
+		defer close(a.done)
+		_ = a.http.Serve(a.ln) // always ErrServerClosed, after close
+	}()
+}
+
+func (a *admin) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if a.http.Shutdown(ctx) != nil {
+		_ = a.http.Close()
+	}
+	_ = a.ln.Close() // where it has not been served
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// options are the settings of the command line.
+type options struct {
+	listen           []string
+	admin            string
+	logLevel         slog.Level
+	version          bool
+	reusePort        bool
+	maxConns         int
+	workers          int
+	loops            int
+	maxMessage       int64
+	maxFragments     int
+	queueBytes       int
+	queueMessages    int
+	pingInterval     time.Duration
+	pingTimeout      time.Duration
+	handshakeTimeout time.Duration
+	shutdownTimeout  time.Duration
+}
+
+// list is a flag that may be repeated, and holds several values with commas between.
+type list struct {
+	values *[]string
+	set    bool
+}
+
+func (l *list) String() string {
+	if l.values == nil {
+		return ""
+	}
+	return strings.Join(*l.values, ",")
+}
+
+func (l *list) Set(v string) error {
+	if !l.set { // the first one replaces the default
+		*l.values, l.set = nil, true
+	}
+	for _, s := range strings.Split(v, ",") {
+		if s = strings.TrimSpace(s); s == "" {
+			return errors.New("empty address")
+		}
+		*l.values = append(*l.values, s)
+	}
+	return nil
+}
+
+// parseFlags reads the command line. -help prints the usage to stdout and returns
+// flag.ErrHelp.
+func parseFlags(args []string, stdout io.Writer) (*options, error) {
+	o := &options{listen: []string{":8080"}}
+	fs := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Var(&list{values: &o.listen}, "listen", "`address` for clients, host:port or unix:/path; may be repeated")
+	fs.StringVar(&o.admin, "admin", "127.0.0.1:8081", "`address` of metrics and health")
+	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+	fs.BoolVar(&o.reusePort, "reuse-port", false, "let several processes share the port (SO_REUSEPORT)")
+	fs.IntVar(&o.maxConns, "max-conns", 0, "connections at once; 0: as many as the limit of open files allows")
+	fs.IntVar(&o.workers, "workers", 0, "size of the worker pool; 0: GOMAXPROCS")
+	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: GOMAXPROCS/4, at least 1")
+	fs.Int64Var(&o.maxMessage, "max-message", 1<<20, "largest message in bytes")
+	fs.IntVar(&o.maxFragments, "max-fragments", 1024, "most frames of one message")
+	fs.IntVar(&o.queueBytes, "queue-bytes", 256<<10, "unsent bytes of one client before it is closed as too slow")
+	fs.IntVar(&o.queueMessages, "queue-messages", 256, "unsent messages of one client before it is closed as too slow")
+	fs.DurationVar(&o.pingInterval, "ping-interval", 27*time.Second, "silence after which a client is pinged, ±10 %")
+	fs.DurationVar(&o.pingTimeout, "ping-timeout", 20*time.Second, "time a client has to answer a ping")
+	fs.DurationVar(&o.handshakeTimeout, "handshake-timeout", 5*time.Second, "time a client has for its request")
+	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 15*time.Second, "time clients have to close after SIGTERM")
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stdout, "usage: gateway [flags]")
+		fs.SetOutput(stdout)
+		fs.PrintDefaults()
+		return nil, err
+	case err != nil:
+		return nil, err
+	case fs.NArg() > 0:
+		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	return o, o.check()
+}
+
+// check refuses values that mean nothing; 0 stands for a default only where the usage says so.
+func (o *options) check() error {
+	for _, v := range []struct {
+		name string
+		n    int64
+		zero bool
+	}{
+		{"max-conns", int64(o.maxConns), true},
+		{"workers", int64(o.workers), true},
+		{"loops", int64(o.loops), true},
+		{"max-message", o.maxMessage, false},
+		{"max-fragments", int64(o.maxFragments), false},
+		{"queue-bytes", int64(o.queueBytes), false},
+		{"queue-messages", int64(o.queueMessages), false},
+		{"ping-interval", int64(o.pingInterval), false},
+		{"ping-timeout", int64(o.pingTimeout), false},
+		{"handshake-timeout", int64(o.handshakeTimeout), false},
+		{"shutdown-timeout", int64(o.shutdownTimeout), false},
+	} {
+		if v.n < 0 || v.n == 0 && !v.zero {
+			return fmt.Errorf("invalid value for flag -%s: must be greater than 0", v.name)
+		}
+	}
+	return nil
+}

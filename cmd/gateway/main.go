@@ -1,0 +1,184 @@
+// Gateway is a WebSocket gateway for Linux.
+//
+// Usage:
+//
+//	gateway [flags]
+//
+// Without flags it listens on :8080. "/" sends every message back, "/broadcast" sends it to
+// everybody there. Metrics and health are served on 127.0.0.1:8081: /metrics, /livez, /readyz.
+//
+// SIGTERM or SIGINT closes all clients with 1001 and ends the process when they are gone; a
+// second one ends it at once. Exit status: 0 after an orderly end, 1 if clients had to be cut
+// off or the gateway failed, 2 for bad flags or an address that cannot be listened on.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"wsgateway/metrics"
+	"wsgateway/netpoll"
+	"wsgateway/session"
+)
+
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main without the exit. Errors of usage and of addresses are one line on stderr.
+func run(args []string, stdout, stderr io.Writer) int {
+	opts, err := parseFlags(args, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "gateway:", err)
+		return exitUsage
+	}
+	if opts.version {
+		fmt.Fprintln(stdout, "gateway", metrics.Version(), runtime.Version())
+		return exitOK
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: opts.logLevel}))
+
+	// From here on, so that no signal is lost between the start and the handler.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+
+	g, err := start(opts, log)
+	if err != nil {
+		fmt.Fprintln(stderr, "gateway:", err)
+		return exitUsage
+	}
+	sig := <-signals
+	log.Info("stopping", "signal", sig.String(), "connections", g.server.Stats().Conns, "timeout", opts.shutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), opts.shutdownTimeout)
+	defer cancel()
+	done := make(chan struct{})
+	go func() { // ends with run
+		select {
+		case <-signals:
+			cancel()
+		case <-done:
+		}
+	}()
+	err = g.stop(ctx)
+	close(done)
+	if err != nil {
+		log.Warn("stopped, clients were cut off", "err", err)
+		return exitFailed
+	}
+	log.Info("stopped")
+	return exitOK
+}
+
+// gateway is a running gateway.
+type gateway struct {
+	server *session.Server
+	admin  *admin
+}
+
+// start raises the limit of open files, listens and serves.
+func start(o *options, log *slog.Logger) (*gateway, error) {
+	fds, err := raiseFDLimit()
+	if err != nil {
+		return nil, err
+	}
+	cfg := session.Config{
+		Routes: []session.Route{
+			{Path: "/", Handler: session.Echo{}, Inline: true},
+			{Path: "/broadcast", Handler: session.NewBroadcast()},
+		},
+		Reactor: netpoll.Config{
+			Loops:         o.loops,
+			Workers:       o.workers,
+			MaxConns:      o.maxConns,
+			QueueBytes:    o.queueBytes,
+			QueueMessages: o.queueMessages,
+		},
+		HandshakeTimeout: o.handshakeTimeout,
+		PingInterval:     o.pingInterval,
+		PingTimeout:      o.pingTimeout,
+		Logger:           log,
+	}
+	for i := range cfg.Routes {
+		cfg.Routes[i].MaxMessage = o.maxMessage
+		cfg.Routes[i].MaxFragments = o.maxFragments
+	}
+	server, err := session.NewServer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var addrs []string
+	for _, addr := range o.listen {
+		a, err := server.Listen(addr, o.reusePort && !strings.HasPrefix(addr, "unix:"))
+		if err != nil {
+			server.Close()
+			return nil, err
+		}
+		addrs = append(addrs, addrText(a))
+	}
+	adm, err := newAdmin(o.admin, server, log)
+	if err != nil {
+		server.Close()
+		return nil, err
+	}
+	if err := server.Start(); err != nil {
+		adm.close()
+		server.Close()
+		return nil, err
+	}
+	adm.serve()
+	st := server.Stats()
+	log.Info("gateway started", "version", metrics.Version(), "listen", strings.Join(addrs, ","), "admin", adm.addr,
+		"fd_limit", fds, "max_connections", st.MaxConns, "loops", st.Loops, "workers", st.Workers)
+	return &gateway{server, adm}, nil
+}
+
+// stop drains the server, with /readyz saying so meanwhile, then the admin listener.
+func (g *gateway) stop(ctx context.Context) error {
+	err := g.server.Shutdown(ctx)
+	g.admin.close()
+	return err
+}
+
+func addrText(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
+}
+
+// raiseFDLimit raises the soft limit of open files to the hard one, and returns it.
+func raiseFDLimit() (uint64, error) {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return 0, fmt.Errorf("reading the limit of open files: %w", err)
+	}
+	if lim.Cur < lim.Max {
+		lim.Cur = lim.Max
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+			return 0, fmt.Errorf("raising the limit of open files to %d: %w", lim.Max, err)
+		}
+	}
+	return lim.Cur, nil
+}

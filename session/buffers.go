@@ -1,0 +1,52 @@
+package session
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/gobwas/pool/pbytes"
+)
+
+// errInbound is returned when all clients together would hold more incomplete input than
+// Config.InboundBytes allows.
+var errInbound = errors.New("session: memory for incomplete messages is used up")
+
+// buffers lends pooled memory for incomplete input, and keeps the sum of it within a bound.
+// It implements wsproto.Buffers.
+type buffers struct {
+	pool  *pbytes.Pool
+	limit int64
+	used  atomic.Int64
+}
+
+const minBuffer, maxPooled = 256, 64 << 10
+
+func newBuffers(limit int64) *buffers {
+	return &buffers{pool: pbytes.New(minBuffer, maxPooled), limit: limit}
+}
+
+// Grow implements wsproto.Buffers. Capacities double, so that appending is linear in time.
+func (b *buffers) Grow(p []byte, n int) ([]byte, error) {
+	want := max(len(p)+n, minBuffer)
+	if want > minBuffer {
+		want = max(want, 2*cap(p))
+	}
+	if want > cap(p) && b.used.Add(int64(want)) > b.limit {
+		b.used.Add(-int64(want))
+		return p, errInbound
+	}
+	q := b.pool.GetCap(want)[:0]
+	b.used.Add(int64(cap(q) - want)) // the pool rounds up
+	q = append(q, p...)
+	b.Free(p)
+	return q, nil
+}
+
+// Free implements wsproto.Buffers.
+func (b *buffers) Free(p []byte) {
+	if cap(p) == 0 {
+		return
+	}
+	b.used.Add(-int64(cap(p)))
+	b.pool.Put(p)
+}

@@ -1,0 +1,281 @@
+package session
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"wsgateway/netpoll"
+	"wsgateway/wsproto"
+)
+
+// handshake takes bytes of a client that has not been upgraded. A request that arrives in one
+// piece, as nearly all do, is judged where it lies.
+func (s *Server) handshake(t *netpoll.Turn, rec *record, p []byte) {
+	seen := 0
+	if rec.part != 0 {
+		pt := s.parts.At(rec.part - 1)
+		room := s.cfg.Head.MaxBytes + 1 - len(pt.head) // one more shows that it is too long
+		head, err := s.bufs.Grow(pt.head, min(len(p), room))
+		if err != nil {
+			s.refuse(t, rec, wsproto.ErrOverloaded)
+			return
+		}
+		p = append(head, p[:min(len(p), room)]...)
+		pt.head, seen = p, pt.seen
+	}
+	n, err := wsproto.HeadEnd(p, seen, &s.cfg.Head)
+	if err != nil {
+		s.refuse(t, rec, err)
+		return
+	}
+	if n > 0 {
+		s.upgrade(t, rec, p, n)
+		return
+	}
+	if rec.part == 0 {
+		head, err := s.bufs.Grow(nil, len(p))
+		if err != nil {
+			s.refuse(t, rec, wsproto.ErrOverloaded)
+			return
+		}
+		s.newPartial(rec).head = append(head, p...)
+	}
+	s.parts.At(rec.part - 1).seen = len(p)
+}
+
+// upgrade answers a complete request, whose head is p[:n].
+func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
+	c, l := t.Conn(), t.Local().(*local)
+	if n < len(p) {
+		// A client must wait for the answer (RFC 6455 §4.1). What comes before it may be
+		// a smuggled second request.
+		s.refuse(t, rec, wsproto.ErrEarlyData)
+		return
+	}
+	if err := wsproto.ParseRequest(p, &s.cfg.Head, &l.req); err != nil {
+		s.refuse(t, rec, err)
+		return
+	}
+	index, ok := s.routes.find(l.req.Path)
+	if !ok {
+		s.refuse(t, rec, wsproto.ErrNotFound)
+		return
+	}
+	if err := l.req.CheckUpgrade(); err != nil {
+		s.refuse(t, rec, err)
+		return
+	}
+	if s.draining.Load() {
+		s.refuse(t, rec, wsproto.ErrOverloaded)
+		return
+	}
+	route := s.routes.at(index)
+	answer, agreed, err := l.upgrader.Upgrade(l.scratch[:0], p, &l.req, &route.accept)
+	if err != nil {
+		s.refuse(t, rec, err)
+		return
+	}
+	l.scratch = answer[:0]
+	if err := s.tr.Send(c, answer, nil); err != nil {
+		t.Abort(err)
+		return
+	}
+	var subprotocol uint8
+	for i, name := range route.Subprotocols {
+		if agreed.Subprotocol != "" && name == agreed.Subprotocol {
+			subprotocol = uint8(i + 1)
+			break
+		}
+	}
+	if string(l.req.Path) != route.Path {
+		if i, ok := s.extras.Get(); ok {
+			s.extras.At(i).Store(&extra{path: string(l.req.Path)})
+			rec.extra.Store(i + 1)
+		}
+	}
+	s.dropPartial(rec)
+	t.SetDeadline(0)
+	t.SetInline(route.Inline)
+	s.live.seen(c.Index(), s.tr.Now())
+	m := makeMeta(c, phaseOpen, subprotocol, index)
+	rec.store(m)
+	s.open.Add(1)
+	s.stats.handshake(101)
+	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
+	s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}) })
+}
+
+// refuse answers a request with an HTTP status and closes the connection.
+func (s *Server) refuse(t *netpoll.Turn, rec *record, err error) {
+	var refusal *wsproto.RequestError
+	if !errors.As(err, &refusal) {
+		refusal = wsproto.ErrInternal
+	}
+	retryAfter := 0
+	if refusal.Status == 503 {
+		retryAfter = 1 + rand.IntN(3) // seconds; spread, so that they do not come back together
+	}
+	l := t.Local().(*local)
+	l.scratch = wsproto.AppendRefusal(l.scratch[:0], refusal, retryAfter)
+	_ = s.tr.SendFinal(t.Conn(), l.scratch) // or the socket has failed
+	s.stats.handshake(refusal.Status)
+	s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+	t.CloseFlushed()
+}
+
+// frames takes bytes of an upgraded client.
+func (s *Server) frames(t *netpoll.Turn, rec *record, p []byte) {
+	l := t.Local().(*local)
+	dec := &l.dec
+	if rec.part != 0 {
+		dec = &s.parts.At(rec.part - 1).dec
+	} else if l.decBusy { // a panic left it behind
+		l.dec = wsproto.Decoder{}
+	}
+	l.decBusy = true
+	s.decode(t, rec, dec, p)
+	l.decBusy = false
+}
+
+// decode takes frames from p until it is used up.
+func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []byte) {
+	c, l := t.Conn(), t.Local().(*local)
+	route := s.routes.at(rec.load().route())
+	size, progress := len(p), false
+	for {
+		ev, n, err := dec.Next(p, &route.limits, s.bufs)
+		if err != nil {
+			dec.Release(s.bufs)
+			s.refuseFrame(t, rec, err)
+			return
+		}
+		p = p[n:]
+		switch ev.Kind {
+		case wsproto.NeedMore:
+			s.park(t, rec, dec, size, progress)
+			return
+		case wsproto.Message:
+			l.stats.received(ev.Opcode)
+			if !rec.closing(c) {
+				s.deliver(route.Handler, c, Message{ev.Opcode, ev.Payload})
+			}
+		case wsproto.Ping:
+			l.stats.pings.Add(1)
+			s.pong(c, ev.Payload)
+		case wsproto.Pong:
+			l.stats.pongs.Add(1)
+		case wsproto.Close:
+			s.closed(t, rec, ev.Code, string(ev.Payload))
+			dec.Release(s.bufs)
+			return
+		}
+		progress = true
+	}
+}
+
+// deliver calls OnMessage, and survives its panic.
+func (s *Server) deliver(h Handler, c conn, m Message) {
+	defer s.recovered(c)
+	h.OnMessage(Session{s, c}, m)
+}
+
+// pong answers a ping, unless the client does not read: of the pings that wait behind a
+// full queue only later ones need an answer (RFC 6455 §5.5.3).
+func (s *Server) pong(c conn, p []byte) {
+	if s.tr.Queued(c) > maxQueuedForPong {
+		return
+	}
+	var head [maxHeader]byte
+	_ = s.tr.Send(c, wsproto.AppendHeader(head[:0], true, wsproto.OpPong, len(p)), p) // ErrClosed: we have sent Close
+}
+
+const maxQueuedForPong = 16 << 10
+
+// closed handles the client's Close frame: it is answered, once, with the same code
+// (RFC 6455 §5.5.1), and the server closes the connection (§7.1.1).
+func (s *Server) closed(t *netpoll.Turn, rec *record, code wsproto.StatusCode, reason string) {
+	c := t.Conn()
+	if rec.begin(c, ByClient, code) {
+		l := t.Local().(*local)
+		l.scratch = wsproto.AppendClose(l.scratch[:0], code, "")
+		_ = s.tr.SendFinal(c, l.scratch) // or the socket has failed
+	} else {
+		reason = ""
+	}
+	s.over(t, rec, ByClient, code, reason, true)
+	t.CloseFlushed()
+}
+
+// refuseFrame ends the session of a client that broke the protocol, or sent more than there
+// is memory for.
+func (s *Server) refuseFrame(t *netpoll.Turn, rec *record, err error) {
+	var perr *wsproto.ProtocolError
+	switch {
+	case errors.As(err, &perr):
+		s.fail(t, rec, perr.Code, perr.Reason)
+	case errors.Is(err, errInbound):
+		s.fail(t, rec, wsproto.StatusTryAgainLater, "out of memory")
+	default:
+		s.fail(t, rec, wsproto.StatusInternalError, "")
+	}
+}
+
+// park keeps what is incomplete for the next turn, and sets the time by which it has to be
+// complete. n is how many bytes this turn brought, progress whether a message or control
+// frame was among them.
+func (s *Server) park(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, n int, progress bool) {
+	frame, message := dec.MidFrame(), dec.MidMessage()
+	if !frame && !message {
+		if !dec.AtRest() {
+			dec.Release(s.bufs)
+		}
+		if rec.part != 0 {
+			s.dropPartial(rec)
+			s.deadline(t, rec, 0)
+		}
+		return
+	}
+	if rec.part == 0 {
+		pt := s.newPartial(rec)
+		pt.dec, *dec = *dec, wsproto.Decoder{}
+	}
+	pt := s.parts.At(rec.part - 1)
+	if progress && !message {
+		pt.since, pt.bytes = s.tr.Now(), 0
+	}
+	pt.bytes += n
+	timeout := s.cfg.MessageTimeout
+	if frame {
+		timeout = s.cfg.FrameTimeout
+	}
+	timeout += time.Duration(pt.bytes/s.cfg.MinRate) * time.Second
+	s.deadline(t, rec, max(timeout-netpoll.Since(pt.since, s.tr.Now()), time.Millisecond))
+}
+
+// deadline sets the deadline of an open session; while closing it is the closing handshake's.
+func (s *Server) deadline(t *netpoll.Turn, rec *record, d time.Duration) {
+	if rec.load().phase() == phaseOpen {
+		t.SetDeadline(d)
+	}
+}
+
+func (s *Server) newPartial(rec *record) *partial {
+	i, _ := s.parts.Get() // there are as many as connections
+	rec.part = i + 1
+	pt := s.parts.At(i)
+	pt.since = s.tr.Now()
+	return pt
+}
+
+func (s *Server) dropPartial(rec *record) {
+	if rec.part == 0 {
+		return
+	}
+	pt := s.parts.At(rec.part - 1)
+	pt.dec.Release(s.bufs)
+	s.bufs.Free(pt.head)
+	*pt = partial{}
+	s.parts.Put(rec.part - 1)
+	rec.part = 0
+}

@@ -1,0 +1,57 @@
+package session
+
+import (
+	"sort"
+	"strings"
+
+	"wsgateway/wsproto"
+)
+
+// routes finds the route of a request. Immutable.
+type routes struct {
+	list     []route
+	exact    map[string]uint16
+	prefixes []uint16 // longest first
+}
+
+type route struct {
+	Route
+	limits wsproto.Limits
+	accept wsproto.Accept
+}
+
+func newRoutes(list []Route) *routes {
+	rs := &routes{exact: make(map[string]uint16)}
+	for i, r := range list {
+		rs.list = append(rs.list, route{
+			Route:  r,
+			limits: wsproto.Limits{MaxMessage: r.MaxMessage, MaxFragments: r.MaxFragments},
+			accept: wsproto.Accept{Subprotocols: r.Subprotocols},
+		})
+		if prefix, ok := strings.CutSuffix(r.Path, "*"); ok {
+			rs.list[i].Path = prefix
+			rs.prefixes = append(rs.prefixes, uint16(i))
+		} else {
+			rs.exact[r.Path] = uint16(i)
+		}
+	}
+	sort.SliceStable(rs.prefixes, func(a, b int) bool {
+		return len(rs.list[rs.prefixes[a]].Path) > len(rs.list[rs.prefixes[b]].Path)
+	})
+	return rs
+}
+
+func (rs *routes) at(i uint16) *route { return &rs.list[i] }
+
+// find returns the index of the route for path: an exact one, or that with the longest prefix.
+func (rs *routes) find(path []byte) (uint16, bool) {
+	if i, ok := rs.exact[string(path)]; ok {
+		return i, true
+	}
+	for _, i := range rs.prefixes {
+		if strings.HasPrefix(string(path), rs.list[i].Path) {
+			return i, true
+		}
+	}
+	return 0, false
+}

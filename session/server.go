@@ -1,0 +1,369 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wsgateway/internal/slab"
+	"wsgateway/netpoll"
+	"wsgateway/wsproto"
+)
+
+type conn = netpoll.Conn
+
+// Server accepts WebSocket clients and serves them with the handlers of its routes. Create it
+// with NewServer, add addresses with Listen, then Start it.
+type Server struct {
+	cfg    Config
+	log    *slog.Logger
+	routes *routes
+	ids    *ids
+	bufs   *buffers
+
+	reactor *netpoll.Reactor
+	tr      transport // reactor; a fake one in tests
+
+	records *slab.Array[record]
+	parts   *slab.Pool[partial]
+	extras  *slab.Pool[atomic.Pointer[extra]]
+	live    *liveness
+
+	open     atomic.Int64 // sessions between OnOpen and OnClose
+	draining atomic.Bool
+	stats    stats
+
+	sweeping  sync.WaitGroup
+	stopSweep context.CancelFunc
+	locals    []*local // of all turns
+}
+
+// NewServer creates a server. It starts nothing.
+func NewServer(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Logger, routes: newRoutes(cfg.Routes), bufs: newBuffers(cfg.InboundBytes)}
+	if s.ids, err = newIDs(); err != nil {
+		return nil, err
+	}
+	cfg.Reactor.Logger = cfg.Logger
+	cfg.Reactor.NewLocal = s.newLocal
+	if s.reactor, err = netpoll.New(cfg.Reactor, s); err != nil {
+		return nil, err
+	}
+	s.tr = s.reactor
+	n := s.reactor.Capacity()
+	s.records = slab.NewArray[record](n)
+	s.parts = slab.NewPool[partial](n)
+	s.extras = slab.NewPool[atomic.Pointer[extra]](n)
+	s.live = newLiveness(n, cfg.PingInterval, cfg.PingTimeout)
+	return s, nil
+}
+
+// Listen adds an address, before Start: "host:port", ":port" or "unix:/path". reusePort lets
+// several processes share one TCP port.
+func (s *Server) Listen(addr string, reusePort bool) (net.Addr, error) {
+	return s.reactor.Listen(addr, reusePort)
+}
+
+// Start starts serving. It returns at once.
+func (s *Server) Start() error {
+	if err := s.reactor.Start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopSweep = cancel
+	s.sweeping.Add(1)
+	go func() { // ended by cancel, awaited by Close
+		defer s.sweeping.Done()
+		s.sweep(ctx)
+	}()
+	return nil
+}
+
+// Shutdown ends the server in an orderly way: listeners are closed, every session is closed
+// with 1001, and when all are gone, or ctx is over, what is left is cut off. The error is that
+// of ctx if clients had to be cut off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	s.reactor.StopAccepting()
+	// A handshake that was under way when draining was set may still open a session.
+	var err error
+	for {
+		s.closeAll(wsproto.StatusGoingAway, "")
+		step, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		err = s.reactor.Wait(step)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	s.Close()
+	return err
+}
+
+// Close ends the server at once: every session ends without a closing handshake.
+func (s *Server) Close() {
+	s.draining.Store(true)
+	if s.stopSweep != nil {
+		s.stopSweep()
+		s.sweeping.Wait()
+	}
+	s.reactor.Close()
+}
+
+func (s *Server) closeAll(code wsproto.StatusCode, reason string) {
+	for i := range s.tr.High() {
+		if chunk := s.records.Chunk(i); chunk == nil {
+			continue
+		}
+		if m := s.records.At(i).load(); m.phase() == phaseOpen {
+			_ = s.beginClose(netpoll.MakeConn(i, m.gen()), code, reason) // or the client was first
+		}
+	}
+}
+
+// Lookup finds an open session by its id.
+func (s *Server) Lookup(id string) (Session, bool) {
+	c, ok := s.ids.decode(id)
+	if !ok {
+		return Session{}, false
+	}
+	if _, open := s.meta(c); !open {
+		return Session{}, false
+	}
+	return Session{s, c}, true
+}
+
+// local is what one loop or worker needs to serve connections, one at a time.
+type local struct {
+	dec      wsproto.Decoder // zero between turns
+	decBusy  bool            // in use
+	req      wsproto.Request
+	upgrader *wsproto.Upgrader
+	scratch  []byte
+	stats    localStats
+}
+
+func (s *Server) newLocal() any {
+	l := &local{upgrader: wsproto.NewUpgrader(), scratch: make([]byte, 0, 1024)}
+	s.locals = append(s.locals, l) // called by netpoll.New only
+	return l
+}
+
+func (s *Server) record(c conn) *record { return s.records.At(c.Index()) }
+
+// meta returns what is known of session c, and whether it is open or closing.
+func (s *Server) meta(c conn) (meta, bool) {
+	if c.Index() >= uint32(s.records.Len()) || s.records.Chunk(c.Index()) == nil {
+		return 0, false
+	}
+	m := s.record(c).load()
+	return m, m.gen() == c.Gen() && (m.phase() == phaseOpen || m.phase() == phaseClosing)
+}
+
+func (s *Server) path(c conn) string {
+	m, ok := s.meta(c)
+	if !ok {
+		return ""
+	}
+	path := s.routes.at(m.route()).Path
+	if i := s.record(c).extra.Load(); i != 0 {
+		if x := s.extras.At(i - 1).Load(); x != nil {
+			path = x.path
+		}
+	}
+	if _, ok := s.meta(c); !ok {
+		return "" // it ended meanwhile, and the path may be its successor's
+	}
+	return path
+}
+
+// beginClose sends our Close frame, unless either side has begun before.
+func (s *Server) beginClose(c conn, code wsproto.StatusCode, reason string) error {
+	if _, open := s.meta(c); !open || !s.record(c).begin(c, ByServer, code) {
+		return ErrClosed
+	}
+	var buf [maxHeader + wsproto.MaxControlPayload]byte
+	err := s.tr.SendFinal(c, wsproto.AppendClose(buf[:0], code, reason))
+	_ = s.tr.Wake(c) // its turn sets the time for the client's answer
+	return err
+}
+
+// Opened implements netpoll.Handler.
+func (s *Server) Opened(t *netpoll.Turn, refused bool) {
+	c := t.Conn()
+	s.records.Ensure(c.Index())
+	s.live.ensure(c.Index())
+	rec := s.record(c)
+	rec.began = uint32(time.Since(epoch).Microseconds())
+	rec.part = 0
+	rec.store(makeMeta(c, phaseHandshake, 0, 0))
+	if refused {
+		s.refuse(t, rec, wsproto.ErrOverloaded)
+		return
+	}
+	t.SetDeadline(s.cfg.HandshakeTimeout)
+}
+
+var epoch = time.Now()
+
+// Data implements netpoll.Handler.
+func (s *Server) Data(t *netpoll.Turn, p []byte) {
+	rec := s.record(t.Conn())
+	switch rec.load().phase() {
+	case phaseHandshake:
+		s.handshake(t, rec, p)
+	case phaseOpen, phaseClosing:
+		s.live.seen(t.Conn().Index(), s.tr.Now())
+		s.frames(t, rec, p)
+	}
+}
+
+// Ended implements netpoll.Handler: the client will send nothing more. Without a Close frame
+// there is nobody left to talk to.
+func (s *Server) Ended(t *netpoll.Turn) {
+	rec := s.record(t.Conn())
+	if rec.load().phase() == phaseHandshake {
+		s.stats.handshake(statusAborted)
+	}
+	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
+	t.CloseFlushed()
+}
+
+// Notice implements netpoll.Handler.
+func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
+	c := t.Conn()
+	rec := s.record(c)
+	m := rec.load()
+	switch m.phase() {
+	case phaseHandshake:
+		if why&netpoll.Deadline != 0 {
+			s.stats.evictions.Inc("handshake_timeout")
+			if rec.part == 0 { // it never said a word: no request to answer
+				s.stats.handshake(statusAborted)
+				s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+				t.CloseFlushed()
+				return
+			}
+			s.refuse(t, rec, wsproto.ErrTimeout)
+		}
+	case phaseOpen, phaseClosing:
+		switch {
+		case why&(netpoll.Overflow|netpoll.Stalled) != 0:
+			s.slow(t, rec, why)
+		case m.phase() == phaseOpen && rec.closing(c):
+			rec.store(m.with(phaseClosing))
+			t.SetDeadline(s.reactor.CloseTimeout())
+		case why&netpoll.Deadline != 0 && m.phase() == phaseClosing:
+			s.stats.evictions.Inc("close_timeout")
+			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+			t.Abort(errEvicted)
+		case why&netpoll.Deadline != 0:
+			s.stats.evictions.Inc("message_timeout")
+			s.fail(t, rec, wsproto.StatusPolicyViolation, "message took too long")
+		case s.live.dead(c.Index(), s.tr.Now()):
+			s.stats.evictions.Inc("ping_timeout")
+			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+			t.Abort(errEvicted)
+		}
+	}
+}
+
+// errEvicted is passed to Closed for a client that was cut off.
+var errEvicted = errors.New("session: client evicted")
+
+// slow ends the session of a client that does not read what it is sent. What has not been begun
+// is dropped, so that the Close frame is the next thing the client reads if it ever does.
+func (s *Server) slow(t *netpoll.Turn, rec *record, why netpoll.Reason) {
+	reason := "queue_full"
+	if why&netpoll.Overflow == 0 {
+		reason = "stalled"
+	}
+	s.stats.slow.Inc(reason)
+	t.DropQueued()
+	s.fail(t, rec, wsproto.StatusTryAgainLater, "too slow in reading")
+}
+
+// fail ends the session with a Close frame of ours and does not wait for the client's
+// (RFC 6455 §7.1.7).
+func (s *Server) fail(t *netpoll.Turn, rec *record, code wsproto.StatusCode, reason string) {
+	c := t.Conn()
+	if rec.begin(c, ByServer, code) {
+		l := t.Local().(*local)
+		l.scratch = wsproto.AppendClose(l.scratch[:0], code, reason)
+		_ = s.tr.SendFinal(c, l.scratch) // or the socket has failed
+	}
+	s.over(t, rec, ByServer, code, "", false)
+	t.CloseFlushed()
+}
+
+// Closed implements netpoll.Handler.
+func (s *Server) Closed(t *netpoll.Turn, err error) {
+	c := t.Conn()
+	rec := s.record(c)
+	if rec.load().phase() == phaseHandshake {
+		s.stats.handshake(statusAborted)
+	}
+	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
+	s.dropPartial(rec)
+	s.live.forget(c.Index())
+	if i := rec.extra.Load(); i != 0 {
+		rec.extra.Store(0)
+		s.extras.At(i - 1).Store(nil)
+		s.extras.Put(i - 1)
+	}
+	if err != nil && s.log.Enabled(context.Background(), slog.LevelDebug) {
+		s.log.Debug("connection closed", "session", s.ids.encode(c), "err", err)
+	}
+}
+
+// over ends the session, once: OnClose is called if OnOpen was. What it says is what the side
+// noted that began, or else by, code and reason.
+func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.StatusCode, reason string, clean bool) {
+	c := t.Conn()
+	m := rec.load()
+	if m.phase() == phaseOver {
+		return
+	}
+	rec.store(m.with(phaseOver))
+	s.live.forget(c.Index())
+	s.dropPartial(rec)
+	if m.phase() == phaseHandshake {
+		return
+	}
+	rec.begin(c, by, code)
+	by, code = rec.end()
+	s.open.Add(-1)
+	s.stats.closed(code, by)
+	s.call(t, m, func(h Handler) { h.OnClose(Session{s, c}, CloseInfo{code, reason, by, clean}) })
+}
+
+// call calls a handler, and survives its panic.
+func (s *Server) call(t *netpoll.Turn, m meta, fn func(h Handler)) (ok bool) {
+	defer s.recovered(t.Conn())
+	fn(s.routes.at(m.route()).Handler)
+	return true
+}
+
+// recovered is deferred around every call of a handler.
+func (s *Server) recovered(c conn) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	s.stats.panics.Add(1)
+	s.log.Error("handler panicked", "session", s.ids.encode(c), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	_ = s.beginClose(c, wsproto.StatusInternalError, "internal error")
+}
+
+// Draining reports whether Shutdown or Close has been called.
+func (s *Server) Draining() bool { return s.draining.Load() }

@@ -1,0 +1,147 @@
+package session
+
+import (
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"wsgateway/internal/counter"
+	"wsgateway/netpoll"
+	"wsgateway/wsproto"
+)
+
+// localStats are the counters of one loop or worker.
+type localStats struct {
+	text, binary atomic.Uint64
+	pings, pongs atomic.Uint64
+	_            [64]byte
+}
+
+func (l *localStats) received(op wsproto.Opcode) {
+	if op == wsproto.OpText {
+		l.text.Add(1)
+	} else {
+		l.binary.Add(1)
+	}
+}
+
+type stats struct {
+	text, binary counter.Sharded // sent
+	handshakes   [600]atomic.Uint64
+	upgrades     counter.Histogram
+	closes       counter.Labelled
+	slow         counter.Labelled
+	evictions    counter.Labelled
+	pings        atomic.Uint64 // sent to silent clients
+	lag          atomic.Uint64 // nanoseconds
+	panics       atomic.Uint64
+}
+
+func (s *stats) sent(c conn, op wsproto.Opcode) {
+	if op == wsproto.OpText {
+		s.text.Add(c.Index(), 1)
+	} else {
+		s.binary.Add(c.Index(), 1)
+	}
+}
+
+// statusAborted stands for a client that left before its request was complete.
+const statusAborted = 0
+
+func (s *stats) handshake(status int) {
+	if status < 0 || status >= len(s.handshakes) {
+		status = 500
+	}
+	s.handshakes[status].Add(1)
+}
+
+func (s *stats) closed(code wsproto.StatusCode, by Initiator) {
+	s.closes.Inc(codeLabel(code) + " " + by.String())
+}
+
+// codeLabel names a status code for counting. Codes that clients may choose freely are put
+// together, so that no client can fill the memory of whoever keeps the counts.
+func codeLabel(code wsproto.StatusCode) string {
+	switch {
+	case code >= 4000:
+		return "4xxx"
+	case code >= 3000:
+		return "3xxx"
+	default:
+		return strconv.Itoa(int(code))
+	}
+}
+
+var upgradeBounds = []float64{250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5}
+
+// CloseCount says how often sessions ended with one code by one side.
+type CloseCount struct {
+	Code      string // the number, or "3xxx", "4xxx"
+	Initiator string
+	Count     uint64
+}
+
+// Stats is a snapshot of a server's gauges and counters.
+type Stats struct {
+	netpoll.Stats
+
+	Sessions int // open sessions
+	Draining bool
+
+	Handshakes       map[string]uint64 // by HTTP status, "aborted" for clients that left before
+	HandshakeSeconds counter.HistogramSnapshot
+
+	ReceivedText, ReceivedBinary uint64 // messages
+	SentText, SentBinary         uint64 // messages accepted for sending
+	PingsReceived, PongsReceived uint64
+	PingsSent                    uint64 // to silent clients
+
+	Closes        []CloseCount
+	SlowConsumers map[string]uint64 // by reason: queue_full, stalled
+	Evictions     map[string]uint64 // by reason
+	SweeperLag    float64           // seconds for which the gateway's time stood still
+	HandlerPanics uint64            // caught around a handler's call
+
+	InboundBytes int64 // memory of incomplete input
+	InboundLimit int64
+}
+
+// Stats returns a snapshot. Its parts are read one after the other.
+func (s *Server) Stats() Stats {
+	st := Stats{
+		Stats:         s.reactor.Stats(),
+		Sessions:      int(s.open.Load()),
+		Draining:      s.draining.Load(),
+		Handshakes:    make(map[string]uint64),
+		SentText:      s.stats.text.Load(),
+		SentBinary:    s.stats.binary.Load(),
+		PingsSent:     s.stats.pings.Load(),
+		SlowConsumers: s.stats.slow.Load(),
+		Evictions:     s.stats.evictions.Load(),
+		SweeperLag:    float64(s.stats.lag.Load()) / 1e9,
+		HandlerPanics: s.stats.panics.Load(),
+		InboundBytes:  s.bufs.used.Load(),
+		InboundLimit:  s.bufs.limit,
+	}
+	s.stats.upgrades.Snapshot(upgradeBounds, &st.HandshakeSeconds)
+	for status := range s.stats.handshakes {
+		if n := s.stats.handshakes[status].Load(); n > 0 {
+			name := strconv.Itoa(status)
+			if status == statusAborted {
+				name = "aborted"
+			}
+			st.Handshakes[name] = n
+		}
+	}
+	for key, n := range s.stats.closes.Load() {
+		code, by, _ := strings.Cut(key, " ")
+		st.Closes = append(st.Closes, CloseCount{code, by, n})
+	}
+	for _, l := range s.locals {
+		st.ReceivedText += l.stats.text.Load()
+		st.ReceivedBinary += l.stats.binary.Load()
+		st.PingsReceived += l.stats.pings.Load()
+		st.PongsReceived += l.stats.pongs.Load()
+	}
+	return st
+}

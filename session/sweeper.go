@@ -1,0 +1,136 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"sync/atomic"
+
+	"wsgateway/internal/slab"
+	"wsgateway/netpoll"
+	"wsgateway/wsproto"
+)
+
+// liveness holds, for every slot, when its client was last heard of and when it was pinged,
+// in dense arrays that a sweep reads from end to end: 8 bytes a client, and a millisecond or
+// two for a million.
+type liveness struct {
+	heard  *slab.Array[atomic.Uint32] // ms of the gateway's time; 0: no open session; written by the owner
+	pinged *slab.Array[atomic.Uint32] // ms, 0 for never; written by the sweeper, cleared by the owner
+
+	interval, timeout uint32 // ms
+}
+
+func newLiveness(n int, interval, timeout time.Duration) *liveness {
+	return &liveness{
+		heard:    slab.NewArray[atomic.Uint32](n),
+		pinged:   slab.NewArray[atomic.Uint32](n),
+		interval: uint32(interval / time.Millisecond),
+		timeout:  uint32(timeout / time.Millisecond),
+	}
+}
+
+func (l *liveness) ensure(i uint32) {
+	l.heard.Ensure(i)
+	l.pinged.Ensure(i)
+	l.forget(i)
+}
+
+func (l *liveness) seen(i, now uint32) { l.heard.At(i).Store(max(1, now)) }
+
+func (l *liveness) forget(i uint32) {
+	l.heard.At(i).Store(0)
+	l.pinged.At(i).Store(0)
+}
+
+// dead reports whether a client has not been heard of since it was pinged, for longer than it
+// may. A client heard of in the same millisecond of the coarse clock as its ping has answered.
+func (l *liveness) dead(i, now uint32) bool {
+	heard, pinged := l.heard.At(i).Load(), l.pinged.At(i).Load()
+	return heard != 0 && pinged != 0 && int32(heard-pinged) < 0 && now-pinged >= l.timeout
+}
+
+// due reports whether a client has been silent for so long that it has to be pinged.
+func (l *liveness) due(i, now uint32) bool {
+	heard, pinged := l.heard.At(i).Load(), l.pinged.At(i).Load()
+	if heard == 0 || pinged != 0 && int32(heard-pinged) < 0 {
+		return false // not open, or pinged already
+	}
+	return now-heard >= l.jittered(i)
+}
+
+// jittered returns the interval of client i: the configured one ±10 %, so that clients that
+// came together are not pinged together.
+func (l *liveness) jittered(i uint32) uint32 {
+	spread := l.interval / 5
+	if spread == 0 {
+		return l.interval
+	}
+	return l.interval - spread/2 + (i*2654435761>>8)%spread // Knuth's multiplicative hash
+}
+
+// sweepTick is how often the gateway's time advances.
+const sweepTick = 250 * time.Millisecond
+
+// maxLateness is by how much a tick may be late and still count in full. The gateway's time
+// stands still for the rest: after the process has been stopped, swapped out or starved for
+// a minute, no client has been silent for that minute, because nobody listened.
+const maxLateness = sweepTick
+
+// sweep advances the gateway's time until ctx is over. It is the only goroutine that waits
+// for time to pass, for all sessions together.
+func (s *Server) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepTick)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		elapsed := now.Sub(last)
+		last = now
+		if late := elapsed - sweepTick - maxLateness; late > 0 {
+			s.stats.lag.Add(uint64(late))
+			elapsed -= late
+		}
+		s.reactor.Tick(elapsed)
+		s.checkLiveness()
+	}
+}
+
+// checkLiveness pings the clients that have been silent, and gives a turn to those that have
+// not answered: the turn reads what has arrived before it judges.
+func (s *Server) checkLiveness() {
+	now, high := s.tr.Now(), s.tr.High()
+	for base := uint32(0); base < high; base += slab.ChunkLen {
+		if s.live.pinged.Chunk(base) == nil || s.records.Chunk(base) == nil {
+			continue // its first connection is being admitted
+		}
+		for i := base; i < base+slab.ChunkLen; i++ {
+			switch {
+			case s.live.due(i, now):
+				s.ping(i, now)
+			case s.live.dead(i, now):
+				if m := s.records.At(i).load(); m.phase() == phaseOpen {
+					_ = s.tr.Wake(netpoll.MakeConn(i, m.gen())) // or it has just ended
+				}
+			}
+		}
+	}
+}
+
+var pingFrame = wsproto.AppendFrame(nil, wsproto.OpPing, nil)
+
+func (s *Server) ping(i, now uint32) {
+	m := s.records.At(i).load()
+	if m.phase() != phaseOpen {
+		return
+	}
+	s.live.pinged.At(i).Store(max(1, now))
+	if s.tr.SendShared(netpoll.MakeConn(i, m.gen()), pingFrame) == nil {
+		s.stats.pings.Add(1)
+	}
+}

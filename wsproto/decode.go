@@ -1,0 +1,294 @@
+package wsproto
+
+import (
+	"encoding/binary"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// Limits bounds what a peer may send. Both fields must be greater than zero.
+type Limits struct {
+	MaxMessage   int64 // payload bytes of one message
+	MaxFragments int   // frames of one message, empty ones counted
+}
+
+// Kind says what an Event is.
+type Kind uint8
+
+// The kinds of events.
+const (
+	NeedMore Kind = iota // no event: all bytes are consumed, and more are needed
+	Message              // a whole data message
+	Ping
+	Pong
+	Close // the peer's Close frame: the last event of a connection
+)
+
+// Event is what Decoder.Next found.
+type Event struct {
+	Kind   Kind
+	Opcode Opcode     // of a Message: OpText or OpBinary
+	Code   StatusCode // of a Close: the peer's code, StatusNoStatus when the frame was empty
+
+	// Payload is the message or the control payload, unmasked; of a Close it is
+	// the reason. It is a view into the bytes given to Next or into the
+	// decoder's own memory: valid until the next call of Next or Release.
+	Payload []byte
+}
+
+// Buffers lends the memory in which incomplete messages are assembled, and may
+// refuse. A Decoder has at most one buffer at a time.
+type Buffers interface {
+	// Grow returns a buffer that starts with b's bytes, has b's length, and has
+	// room (capacity) for at least n more. It takes ownership of b, which may be
+	// nil. An error means that the memory budget is spent. What Grow returns is
+	// what the decoder owns afterwards, beside an error too: b itself, which the
+	// decoder then hands to Free, or nil if Grow has freed it.
+	Grow(b []byte, n int) ([]byte, error)
+	// Free takes back a buffer that Grow returned.
+	Free(b []byte)
+}
+
+// Decoder turns the bytes of a client into messages and control frames. The
+// zero value is at rest: at a frame boundary, with no message begun. It is owned
+// by one goroutine at a time.
+//
+// It judges as early as the bytes allow: a frame by its header before any
+// payload has come, text at the first octet that cannot be UTF-8. It holds no
+// more than a header cut in two, one control payload, and, in a buffer that
+// grows with the bytes received and never with a declared length, the message
+// that is under way. A frame that lies complete in the input is neither copied
+// nor does it cost an allocation.
+type Decoder struct {
+	buf  []byte // payload of the message under way, or of the one just delivered
+	left int64  // payload bytes of the frame under way that have not come
+
+	frames int       // of the message under way
+	text   textState // of the message under way
+	op     Opcode    // of the message under way; OpContinuation is none
+
+	frameOp Opcode  // of the frame under way
+	fin     bool    // of the frame under way
+	mask    [4]byte // of the frame under way
+	maskPos uint8   // of its next payload byte
+
+	inFrame   bool // a header is complete and its payload is not
+	delivered bool // buf is an event's payload, to be freed at the next call
+	done      bool // a Close frame or an error was reported
+
+	nhead, nctl uint8
+	head        [maxHeader]byte
+	ctl         [MaxControlPayload]byte
+}
+
+// Next consumes bytes from the front of p, which it may overwrite, since it
+// unmasks in place. It returns the first event and how many bytes it consumed;
+// NeedMore means all of them. An error is a *ProtocolError, or that of
+// Buffers.Grow unchanged.
+//
+// Call it with what it did not consume until it returns NeedMore; an empty p is
+// allowed, and frees the buffer of a message delivered before.
+//
+// After an error or a Close event the decoder is done: nothing that follows is
+// processed (RFC 6455 §7.1.7, §5.5.1). It consumes everything and returns
+// NeedMore.
+func (d *Decoder) Next(p []byte, lim *Limits, bufs Buffers) (Event, int, error) {
+	if d.done {
+		return Event{}, len(p), nil
+	}
+	if d.delivered {
+		d.freeBuffer(bufs)
+	}
+	n := 0
+	for {
+		if !d.inFrame {
+			h, size, err := d.header(p[n:], lim)
+			if err != nil {
+				return d.fail(err, len(p), bufs)
+			}
+			n += size
+			if h.size == 0 {
+				return Event{}, n, nil
+			}
+			if h.whole(p[n:]) && (h.op.IsControl() || h.fin && len(d.buf) == 0) {
+				payload := p[n : n+int(h.length) : n+int(h.length)]
+				n += len(payload)
+				ws.Cipher(payload, h.mask, 0)
+				return d.finishInPlace(h.op, payload, n, len(p), bufs)
+			}
+			d.begin(&h)
+		}
+
+		chunk := p[n:]
+		if int64(len(chunk)) > d.left {
+			chunk = chunk[:d.left]
+		}
+		n += len(chunk)
+		if err := d.take(chunk, lim, bufs); err != nil {
+			return d.fail(err, len(p), bufs)
+		}
+		if d.left > 0 {
+			return Event{}, n, nil
+		}
+		d.inFrame = false
+		switch {
+		case d.frameOp.IsControl():
+			return d.control(d.frameOp, d.ctl[:d.nctl], n, len(p), bufs)
+		case !d.fin:
+			continue
+		case !d.text.complete():
+			return d.fail(errText, len(p), bufs)
+		}
+		ev := Event{Kind: Message, Opcode: d.op, Payload: d.buf}
+		d.endMessage()
+		d.delivered = d.buf != nil
+		return ev, n, nil
+	}
+}
+
+// begin notes the header of a frame whose payload goes into our own memory.
+func (d *Decoder) begin(h *header) {
+	d.inFrame = true
+	d.frameOp, d.fin, d.mask, d.maskPos = h.op, h.fin, h.mask, 0
+	d.left = h.length
+	if h.op.IsControl() {
+		d.nctl = 0
+		return
+	}
+	d.frames++
+	if h.op != OpContinuation {
+		d.op = h.op
+	}
+}
+
+// take unmasks a part of the payload of the frame under way and keeps it.
+func (d *Decoder) take(chunk []byte, lim *Limits, bufs Buffers) error {
+	if len(chunk) == 0 {
+		return nil
+	}
+	ws.Cipher(chunk, d.mask, int(d.maskPos))
+	d.maskPos = uint8((int(d.maskPos) + len(chunk)) & 3)
+	left := d.left
+	d.left -= int64(len(chunk))
+	if d.frameOp.IsControl() {
+		d.nctl += uint8(copy(d.ctl[d.nctl:], chunk))
+		return nil
+	}
+	if d.op == OpText && !d.text.feed(chunk) {
+		return errText
+	}
+	if cap(d.buf)-len(d.buf) < len(chunk) {
+		// Doubling keeps the sum of all copies linear in the size of the
+		// message; there is no reason to go beyond what may still come.
+		most := left
+		if !d.fin {
+			most = lim.MaxMessage - int64(len(d.buf))
+		}
+		room := max(int64(len(chunk)), min(int64(len(d.buf)), most))
+		var err error
+		if d.buf, err = bufs.Grow(d.buf, int(room)); err != nil {
+			return err
+		}
+	}
+	d.buf = append(d.buf, chunk...)
+	return nil
+}
+
+// finishInPlace ends a frame whose payload lies complete in the input: a control
+// frame, or a final frame with no payload byte of its message before it.
+func (d *Decoder) finishInPlace(op Opcode, payload []byte, n, all int, bufs Buffers) (Event, int, error) {
+	if op.IsControl() {
+		return d.control(op, payload, n, all, bufs)
+	}
+	if op == OpContinuation {
+		op = d.op
+	}
+	if op == OpText && !utf8.Valid(payload) {
+		return d.fail(errText, all, bufs)
+	}
+	d.endMessage()
+	return Event{Kind: Message, Opcode: op, Payload: payload}, n, nil
+}
+
+// control turns a complete control frame into an event.
+func (d *Decoder) control(op Opcode, payload []byte, n, all int, bufs Buffers) (Event, int, error) {
+	switch op {
+	case OpPing:
+		return Event{Kind: Ping, Payload: payload}, n, nil
+	case OpPong:
+		return Event{Kind: Pong, Payload: payload}, n, nil
+	}
+	code, reason, err := parseClose(payload)
+	if err != nil {
+		return d.fail(err, all, bufs)
+	}
+	d.finish(bufs)
+	return Event{Kind: Close, Code: code, Payload: reason}, n, nil
+}
+
+// parseClose splits the payload of a Close frame (RFC 6455 §5.5.1).
+func parseClose(payload []byte) (code StatusCode, reason []byte, err error) {
+	switch len(payload) {
+	case 0:
+		return StatusNoStatus, nil, nil
+	case 1:
+		return 0, nil, errCloseShort
+	}
+	code, reason = StatusCode(binary.BigEndian.Uint16(payload)), payload[2:]
+	if !code.Receivable() {
+		return 0, nil, errCloseCode
+	}
+	if !utf8.Valid(reason) {
+		return 0, nil, errCloseReason
+	}
+	return code, reason, nil
+}
+
+// fail ends the decoder with an error and discards the rest of the input.
+func (d *Decoder) fail(err error, all int, bufs Buffers) (Event, int, error) {
+	d.finish(bufs)
+	return Event{}, all, err
+}
+
+// finish gives up the message under way. Payloads in d.ctl stay readable.
+func (d *Decoder) finish(bufs Buffers) {
+	d.freeBuffer(bufs)
+	d.endMessage()
+	d.done, d.inFrame, d.left, d.nhead = true, false, 0, 0
+}
+
+// endMessage forgets the message under way, but for its buffer.
+func (d *Decoder) endMessage() {
+	d.frames, d.op, d.text = 0, OpContinuation, textState{}
+}
+
+func (d *Decoder) freeBuffer(bufs Buffers) {
+	if d.buf != nil {
+		bufs.Free(d.buf)
+		d.buf = nil
+	}
+	d.delivered = false
+}
+
+// AtRest reports that nothing is held: the value may be dropped, and replaced by
+// the zero value when bytes come. It is false once the decoder is done.
+func (d *Decoder) AtRest() bool {
+	return !d.done && d.buf == nil && !d.MidFrame() && !d.MidMessage()
+}
+
+// MidFrame reports whether a frame has begun and is not complete.
+func (d *Decoder) MidFrame() bool { return d.inFrame || d.nhead > 0 }
+
+// MidMessage reports whether a data message has begun and is not complete: it is
+// between its frames, or inside one of them behind its header.
+func (d *Decoder) MidMessage() bool { return d.op != OpContinuation }
+
+// Held returns the capacity of the assembly buffer in bytes.
+func (d *Decoder) Held() int { return cap(d.buf) }
+
+// Release frees what the decoder holds and makes it the zero value.
+func (d *Decoder) Release(bufs Buffers) {
+	d.freeBuffer(bufs)
+	*d = Decoder{}
+}

@@ -1,0 +1,41 @@
+package wsproto
+
+import "strconv"
+
+// ProtocolError says what the peer did wrong after the opening handshake. The
+// connection must be failed with Code (RFC 6455 §7.1.7). It is found with
+// errors.As; the values a Decoder returns are shared and must not be modified.
+type ProtocolError struct {
+	Code    StatusCode // for the Close frame
+	Section string     // of RFC 6455, such as "5.4"; empty for a limit of ours
+	Reason  string     // fixed text, never input; fits in a Close frame
+}
+
+// Error names the rule and the status code.
+func (e *ProtocolError) Error() string {
+	s := "wsproto: " + e.Reason
+	if e.Section != "" {
+		s += " (RFC 6455 §" + e.Section + ")"
+	}
+	return s + ", status " + strconv.Itoa(int(e.Code))
+}
+
+// What a Decoder answers. The values are declared once, so that an attack costs
+// no allocation.
+var (
+	errReservedBit    = &ProtocolError{StatusProtocolError, "5.2", "reserved bit set"}
+	errReservedOpcode = &ProtocolError{StatusProtocolError, "5.2", "reserved opcode"}
+	errControlParted  = &ProtocolError{StatusProtocolError, "5.5", "fragmented control frame"}
+	errControlLong    = &ProtocolError{StatusProtocolError, "5.5", "control frame over 125 bytes"}
+	errUnmasked       = &ProtocolError{StatusProtocolError, "5.1", "unmasked frame"}
+	errNotMinimal     = &ProtocolError{StatusProtocolError, "5.2", "length not in its shortest form"}
+	errLengthSign     = &ProtocolError{StatusProtocolError, "5.2", "length over 63 bits"}
+	errNoMessage      = &ProtocolError{StatusProtocolError, "5.4", "continuation without a message"}
+	errInMessage      = &ProtocolError{StatusProtocolError, "5.4", "new message inside a fragmented one"}
+	errCloseShort     = &ProtocolError{StatusProtocolError, "5.5.1", "close payload of one byte"}
+	errCloseCode      = &ProtocolError{StatusProtocolError, "7.4", "invalid status code"}
+	errCloseReason    = &ProtocolError{StatusInvalidPayload, "5.5.1", "close reason is not UTF-8"}
+	errText           = &ProtocolError{StatusInvalidPayload, "8.1", "text is not UTF-8"}
+	errTooBig         = &ProtocolError{StatusTooBig, "", "message too big"}
+	errFragments      = &ProtocolError{StatusPolicyViolation, "", "too many fragments"}
+)

@@ -1,0 +1,126 @@
+package wsproto
+
+// CheckUpgrade judges a request that ParseRequest has accepted as the opening
+// handshake of a client (RFC 6455 §4.2.1). The error is a *RequestError: 505 for
+// another version than HTTP/1.1, 405 for another method than GET, 426 if
+// WebSocket is not asked for or not in version 13, else 400.
+func (r *Request) CheckUpgrade() error {
+	switch {
+	case r.major != 1 || r.minor != 1:
+		return errVersion
+	case string(r.Method) != "GET":
+		return errMethod
+	}
+	if err := r.checkConnection(); err != nil {
+		return err
+	}
+	if v, ok := r.single(fieldVersion); !ok || string(v) != "13" {
+		return errWSVersion
+	}
+	if v, ok := r.single(fieldKey); !ok || !validKey(v) {
+		return errKey
+	}
+	if !r.validSubprotocols() {
+		return errProtocols
+	}
+	offers := 0
+	for v := range r.each(fieldExtensions) {
+		n, ok := validExtensions(v)
+		if !ok {
+			return errExtensions
+		}
+		offers += n
+	}
+	if offers == 0 && r.known[fieldExtensions].lines > 0 {
+		return errExtensions
+	}
+	return nil
+}
+
+// checkConnection looks for websocket in Upgrade and for upgrade in Connection.
+// Both are lists, without regard to case, that may go on over several lines
+// (RFC 9110 §7.8, §7.6.1).
+func (r *Request) checkConnection() error {
+	found, elements := false, 0
+	for v := range r.each(fieldUpgrade) {
+		for e := []byte(nil); len(v) > 0; {
+			if e, v = nextElement(v); len(e) == 0 {
+				continue
+			}
+			if !validProtocol(e) {
+				return errUpgrade
+			}
+			elements++
+			found = found || equalFold(e, "websocket")
+		}
+	}
+	if !found {
+		return errNoUpgrade
+	}
+	up, _ := r.single(fieldUpgrade)
+	r.normalise = elements > 1 || !equalFold(up, "websocket")
+
+	found, elements = false, 0
+	for v := range r.each(fieldConnection) {
+		for e := []byte(nil); len(v) > 0; elements++ {
+			if e, v = nextElement(v); len(e) == 0 {
+				r.normalise = true
+				continue
+			}
+			if !isToken(e) {
+				return errConnection
+			}
+			found = found || equalFold(e, "upgrade")
+		}
+	}
+	if !found {
+		return errConnection
+	}
+	if r.known[fieldConnection].lines > 1 {
+		r.normalise = true
+	}
+	return nil
+}
+
+// validProtocol checks protocol-name [ "/" protocol-version ] (RFC 9110 §7.8).
+func validProtocol(p []byte) bool {
+	rest, ok := cutToken(p)
+	if !ok || len(rest) == 0 {
+		return ok
+	}
+	return rest[0] == '/' && isToken(rest[1:])
+}
+
+// validSubprotocols checks that the lines of Sec-WebSocket-Protocol are one list
+// of at least one token (RFC 6455 §11.3.4, §4.3).
+func (r *Request) validSubprotocols() bool {
+	offers := 0
+	for v := range r.each(fieldProtocol) {
+		for e := []byte(nil); len(v) > 0; {
+			if e, v = nextElement(v); len(e) == 0 {
+				continue
+			}
+			if !isToken(e) {
+				return false
+			}
+			offers++
+		}
+	}
+	return offers > 0 || r.known[fieldProtocol].lines == 0
+}
+
+// offersSubprotocol reports whether the client offered that subprotocol. Their
+// names are compared with regard to case.
+func (r *Request) offersSubprotocol(name string) bool {
+	if name == "" {
+		return false
+	}
+	for v := range r.each(fieldProtocol) {
+		for e := []byte(nil); len(v) > 0; {
+			if e, v = nextElement(v); string(e) == name {
+				return true
+			}
+		}
+	}
+	return false
+}

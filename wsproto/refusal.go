@@ -1,0 +1,108 @@
+package wsproto
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// RequestError says why a request is not upgraded, and is the answer to it. The
+// predeclared values and those a function of this package returns are shared and
+// must not be modified.
+type RequestError struct {
+	Status int    // HTTP status, 400-599
+	Reason string // fixed text, never input: it is the body of the answer
+}
+
+// Error names the status and the reason.
+func (e *RequestError) Error() string {
+	return "wsproto: " + strconv.Itoa(e.Status) + " " + http.StatusText(e.Status) + ": " + e.Reason
+}
+
+// Refusals for callers.
+var (
+	ErrEarlyData    = &RequestError{400, "data before the handshake was answered"}
+	ErrUnauthorized = &RequestError{401, "authentication required"}
+	ErrForbidden    = &RequestError{403, "forbidden"}
+	ErrNotFound     = &RequestError{404, "not found"}
+	ErrTimeout      = &RequestError{408, "request head too slow"}
+	ErrTooMany      = &RequestError{429, "too many requests"}
+	ErrInternal     = &RequestError{500, "internal error"}
+	ErrOverloaded   = &RequestError{503, "overloaded, try again later"}
+)
+
+// What the checks of this package answer.
+var (
+	errNotHTTP     = &RequestError{400, "not an HTTP request"}
+	errControl     = &RequestError{400, "control character or bare line break in the request head"}
+	errRequestLine = &RequestError{400, "malformed request line"}
+	errTarget      = &RequestError{400, "malformed request target"}
+	errFieldLine   = &RequestError{400, "malformed header field line"}
+	errHost        = &RequestError{400, "missing, repeated or malformed Host"}
+	errOrigin      = &RequestError{400, "repeated Origin"}
+	errBody        = &RequestError{400, "request with a body"}
+	errTrailing    = &RequestError{400, "bytes behind the request head"}
+	errHeadCut     = &RequestError{400, "incomplete request head"}
+	errLine        = &RequestError{414, "request line too long"}
+	errHeadBytes   = &RequestError{431, "request head too large"}
+	errFields      = &RequestError{431, "too many header fields"}
+	errHTTP2       = &RequestError{505, "HTTP/1.1 only"}
+
+	errMethod     = &RequestError{405, "WebSocket handshakes use GET"}
+	errVersion    = &RequestError{505, "HTTP/1.1 only"}
+	errNoUpgrade  = &RequestError{426, "this is a WebSocket endpoint"}
+	errWSVersion  = &RequestError{426, "WebSocket version 13 only"}
+	errUpgrade    = &RequestError{400, "malformed Upgrade"}
+	errConnection = &RequestError{400, "Connection does not name Upgrade"}
+	errKey        = &RequestError{400, "missing, repeated or malformed Sec-WebSocket-Key"}
+	errProtocols  = &RequestError{400, "malformed Sec-WebSocket-Protocol"}
+	errExtensions = &RequestError{400, "malformed Sec-WebSocket-Extensions"}
+)
+
+// Refusal returns the refusal with a status and a reason of the caller. The
+// reason must be a fixed text; control characters in it become spaces, and it is
+// cut at 200 bytes. A status outside 400-599 becomes 500.
+func Refusal(status int, reason string) *RequestError {
+	if status < 400 || status > 599 {
+		status = http.StatusInternalServerError
+	}
+	text := []byte(reason[:min(len(reason), 200)])
+	for i, c := range text {
+		if c < 0x20 || c > 0x7E {
+			text[i] = ' '
+		}
+	}
+	return &RequestError{status, string(text)}
+}
+
+// AppendRefusal appends the complete HTTP/1.1 response for e, with Retry-After
+// if retryAfter, in seconds, is greater than zero. The connection is to be closed
+// behind it: no second request may follow one that was refused, or a proxy in
+// front could be tricked into passing on requests it has not checked.
+func AppendRefusal(dst []byte, e *RequestError, retryAfter int) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(e.Status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, http.StatusText(e.Status)...)
+	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(e.Reason)+1), 10)
+	dst = append(dst, "\r\nConnection: "...)
+	switch e.Status {
+	case http.StatusUpgradeRequired:
+		// RFC 9110 §15.5.22 wants Upgrade in the answer, RFC 6455 §4.2.2 the version.
+		dst = append(dst, "Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"...)
+	case http.StatusMethodNotAllowed:
+		dst = append(dst, "close\r\nAllow: GET\r\n"...) // RFC 9110 §15.5.6
+	case http.StatusUnauthorized:
+		dst = append(dst, "close\r\nWWW-Authenticate: Bearer\r\n"...) // RFC 9110 §15.5.2
+	default:
+		dst = append(dst, "close\r\n"...)
+	}
+	if retryAfter > 0 {
+		dst = append(dst, "Retry-After: "...)
+		dst = strconv.AppendInt(dst, int64(retryAfter), 10)
+		dst = append(dst, crlf...)
+	}
+	dst = append(dst, crlf...)
+	dst = append(dst, e.Reason...)
+	return append(dst, '\n')
+}

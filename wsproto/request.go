@@ -1,0 +1,294 @@
+package wsproto
+
+import "bytes"
+
+// Request is a parsed request head. It is reusable: ParseRequest overwrites it,
+// and allocates only until it has seen its largest head. All byte slices are
+// views into the head, valid as long as that is unchanged.
+type Request struct {
+	Method   []byte
+	Target   []byte // as sent
+	Path     []byte // of the target, not decoded; begins with '/'
+	RawQuery []byte // of the target, without its '?'
+	Host     []byte // of an absolute-form target, else of the Host field
+	Origin   []byte // nil if the request has none
+
+	head         []byte
+	fields       []field
+	known        [knownFields]known
+	major, minor byte // digits
+	normalise    bool // found by CheckUpgrade: gobwas/ws would refuse the head as it is
+}
+
+// field is a header field line: offsets in the head.
+type field struct {
+	name, nameEnd, value, valueEnd int
+	id                             fieldID
+}
+
+// known counts the lines of a field the handshake knows and notes the first.
+type known struct{ lines, first int }
+
+type fieldID uint8
+
+const (
+	fieldOther fieldID = iota
+	fieldHost
+	fieldOrigin
+	fieldUpgrade
+	fieldConnection
+	fieldKey
+	fieldVersion
+	fieldProtocol
+	fieldExtensions
+	fieldContentLength
+	fieldTransferEncoding
+	knownFields
+)
+
+var fieldNames = [knownFields]string{
+	fieldHost:             "Host",
+	fieldOrigin:           "Origin",
+	fieldUpgrade:          "Upgrade",
+	fieldConnection:       "Connection",
+	fieldKey:              "Sec-WebSocket-Key",
+	fieldVersion:          "Sec-WebSocket-Version",
+	fieldProtocol:         "Sec-WebSocket-Protocol",
+	fieldExtensions:       "Sec-WebSocket-Extensions",
+	fieldContentLength:    "Content-Length",
+	fieldTransferEncoding: "Transfer-Encoding",
+}
+
+// identify returns the id of a field name. The lengths of the names sort out
+// nearly all others without a comparison.
+func identify(name []byte) fieldID {
+	id, other := fieldOther, fieldOther
+	switch len(name) {
+	case 4:
+		id = fieldHost
+	case 6:
+		id = fieldOrigin
+	case 7:
+		id = fieldUpgrade
+	case 10:
+		id = fieldConnection
+	case 14:
+		id = fieldContentLength
+	case 17:
+		id, other = fieldKey, fieldTransferEncoding
+	case 21:
+		id = fieldVersion
+	case 22:
+		id = fieldProtocol
+	case 24:
+		id = fieldExtensions
+	}
+	switch {
+	case equalFold(name, fieldNames[id]):
+		return id
+	case other != fieldOther && equalFold(name, fieldNames[other]):
+		return other
+	}
+	return fieldOther
+}
+
+// ParseRequest parses a complete head, its blank line included and nothing
+// behind it, into r. It is strict (RFC 9112 §2-§6): CRLF line ends only, no
+// control characters, no line folding, no space before a colon, names that are
+// tokens, one valid Host, at most one Origin, a target in origin or absolute
+// form, no body. It does not judge whether the request is an upgrade. The error is
+// a *RequestError, and r is of no use after it.
+func ParseRequest(head []byte, lim *HeadLimits, r *Request) error {
+	lim = lim.orDefault()
+	*r = Request{head: head, fields: r.fields[:0]}
+	if len(head) > lim.MaxBytes {
+		return errHeadBytes
+	}
+	line, at, err := headLine(head, 0)
+	if err != nil {
+		return err
+	}
+	if len(line) > lim.MaxLine {
+		return errLine
+	}
+	if err := r.parseRequestLine(line); err != nil {
+		return err
+	}
+	for {
+		start := at
+		if line, at, err = headLine(head, start); err != nil {
+			return err
+		}
+		if len(line) == 0 {
+			break
+		}
+		if len(r.fields) == lim.MaxFields {
+			return errFields
+		}
+		if err := r.parseField(line, start); err != nil {
+			return err
+		}
+	}
+	if at != len(head) {
+		return errTrailing
+	}
+	return r.checkFields()
+}
+
+// headLine returns the line that begins at start, without its CRLF, and where the
+// next one begins.
+func headLine(head []byte, start int) (line []byte, next int, err error) {
+	n := bytes.IndexByte(head[start:], '\n')
+	switch {
+	case n < 0:
+		return nil, 0, errHeadCut
+	case n == 0 || head[start+n-1] != '\r':
+		return nil, 0, errControl
+	}
+	return head[start : start+n-1], start + n + 1, nil
+}
+
+// parseRequestLine parses method SP request-target SP HTTP-version
+// (RFC 9112 §3).
+func (r *Request) parseRequestLine(line []byte) error {
+	method, rest, ok := bytes.Cut(line, []byte{' '})
+	if !ok || !isToken(method) {
+		return errRequestLine
+	}
+	target, version, ok := bytes.Cut(rest, []byte{' '})
+	if !ok || len(version) != len("HTTP/1.1") || string(version[:5]) != "HTTP/" || version[6] != '.' {
+		return errRequestLine
+	}
+	r.major, r.minor = version[5]-'0', version[7]-'0'
+	if r.major > 9 || r.minor > 9 {
+		return errRequestLine
+	}
+	r.Method, r.Target = method, target
+	return r.parseTarget()
+}
+
+var rootPath = []byte("/")
+
+// parseTarget accepts the origin-form and the absolute-form (RFC 9112 §3.2).
+func (r *Request) parseTarget() error {
+	t := r.Target
+	if len(t) == 0 || !all(t, targetOctet) {
+		return errTarget
+	}
+	if t[0] != '/' {
+		scheme, rest, ok := bytes.Cut(t, []byte("://"))
+		if !ok || !(equalFold(scheme, "http") || equalFold(scheme, "https") ||
+			equalFold(scheme, "ws") || equalFold(scheme, "wss")) {
+			return errTarget
+		}
+		end := bytes.IndexAny(rest, "/?")
+		if end < 0 {
+			end = len(rest)
+		}
+		r.Host, t = rest[:end], rest[end:]
+		if !validHost(r.Host) {
+			return errTarget
+		}
+	}
+	path, query, _ := bytes.Cut(t, []byte{'?'})
+	if len(path) == 0 {
+		path = rootPath[:1:1]
+	}
+	r.Path, r.RawQuery = path, query
+	return nil
+}
+
+// parseField parses field-name ":" OWS field-value OWS (RFC 9112 §5). A line
+// that begins with a space, which would be a folded one, has no token for a name.
+func (r *Request) parseField(line []byte, start int) error {
+	if !all(line, fieldOctet) {
+		return errControl
+	}
+	colon := bytes.IndexByte(line, ':')
+	if colon < 0 || !isToken(line[:colon]) {
+		return errFieldLine
+	}
+	f := field{name: start, nameEnd: start + colon, id: identify(line[:colon])}
+	f.value = start + colon + 1 + leading(line[colon+1:])
+	f.valueEnd = f.value + len(trim(line[colon+1:]))
+	if f.id != fieldOther {
+		k := &r.known[f.id]
+		if k.lines == 0 {
+			k.first = len(r.fields)
+		}
+		k.lines++
+	}
+	r.fields = append(r.fields, f)
+	return nil
+}
+
+// checkFields judges what concerns every request, an upgrade or not.
+func (r *Request) checkFields() error {
+	// RFC 9112 §3.2: exactly one Host, with a valid value. HTTP/1.0 may lack it.
+	host, hasHost := r.single(fieldHost)
+	old := r.major < 1 || r.major == 1 && r.minor == 0
+	if r.known[fieldHost].lines > 1 || !hasHost && !old || hasHost && !validHost(host) {
+		return errHost
+	}
+	// RFC 9112 §3.2.2: the authority of an absolute-form target comes first.
+	if r.Host == nil {
+		r.Host = host
+	}
+	if r.known[fieldOrigin].lines > 1 {
+		return errOrigin
+	}
+	r.Origin, _ = r.single(fieldOrigin)
+
+	// A body in front of the frames is how requests are smuggled.
+	length, hasLength := r.single(fieldContentLength)
+	if r.known[fieldTransferEncoding].lines > 0 || r.known[fieldContentLength].lines > 1 ||
+		hasLength && string(length) != "0" {
+		return errBody
+	}
+	return nil
+}
+
+// single returns the value of a field that occurs exactly once.
+func (r *Request) single(id fieldID) (value []byte, ok bool) {
+	k := r.known[id]
+	if k.lines != 1 {
+		return nil, false
+	}
+	return r.value(&r.fields[k.first]), true
+}
+
+func (r *Request) value(f *field) []byte { return r.head[f.value:f.valueEnd:f.valueEnd] }
+func (r *Request) name(f *field) []byte  { return r.head[f.name:f.nameEnd:f.nameEnd] }
+
+// Header returns the value of the first field with that name, in any case.
+func (r *Request) Header(name string) (value []byte, ok bool) {
+	for i := range r.fields {
+		if f := &r.fields[i]; f.nameEnd-f.name == len(name) && equalFold(r.name(f), name) {
+			return r.value(f), true
+		}
+	}
+	return nil, false
+}
+
+// EachHeader calls fn with every field, in order, until it returns false.
+func (r *Request) EachHeader(fn func(name, value []byte) bool) {
+	for i := range r.fields {
+		if f := &r.fields[i]; !fn(r.name(f), r.value(f)) {
+			return
+		}
+	}
+}
+
+// each returns the values of the lines of a known field, in order.
+func (r *Request) each(id fieldID) func(yield func(value []byte) bool) {
+	return func(yield func([]byte) bool) {
+		if r.known[id].lines == 0 {
+			return
+		}
+		for i := r.known[id].first; i < len(r.fields); i++ {
+			if f := &r.fields[i]; f.id == id && !yield(r.value(f)) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package wsproto
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/gobwas/ws"
+)
+
+// Field is a header field of a response.
+type Field struct{ Name, Value string }
+
+// Accept says on what terms a handshake is accepted. The zero value, like nil,
+// accepts it with no subprotocol and no extra fields.
+type Accept struct {
+	// Subprotocols are what the server speaks, in order of its preference. The
+	// first one that the client offered is chosen.
+	Subprotocols []string
+	// Header is appended to the response. Its names must be tokens and none of
+	// those the handshake itself is made of; its values must have no control
+	// characters.
+	Header []Field
+}
+
+// Agreement is what a handshake has settled. It does not refer to the request.
+type Agreement struct {
+	Subprotocol string // one of Accept.Subprotocols, or empty
+}
+
+// Upgrader answers checked requests. It is reusable, one per worker, and not safe
+// for concurrent use.
+type Upgrader struct {
+	ws      ws.Upgrader
+	mem     memory
+	scratch []byte
+	chosen  string
+	header  []Field
+}
+
+// NewUpgrader returns an Upgrader.
+func NewUpgrader() *Upgrader {
+	u := new(Upgrader)
+	u.ws.ProtocolCustom = func([]byte) (string, bool) { return u.chosen, true }
+	u.ws.Header = fields{u}
+	return u
+}
+
+// Upgrade runs the zero-copy Upgrader of gobwas/ws over the head in memory and
+// appends the response, 101, to dst. The request must be that of the head, and
+// have passed ParseRequest and CheckUpgrade. No extension is accepted. On an
+// error, which wraps a *RequestError, nothing is appended.
+func (u *Upgrader) Upgrade(dst, head []byte, r *Request, a *Accept) ([]byte, Agreement, error) {
+	u.chosen, u.header = "", nil
+	if a != nil {
+		for i := range a.Header {
+			if !validField(&a.Header[i]) {
+				return dst, Agreement{}, fmt.Errorf("wsproto: response header field %q: %w", a.Header[i].Name, ErrInternal)
+			}
+		}
+		u.header = a.Header
+		for _, name := range a.Subprotocols {
+			if r.offersSubprotocol(name) {
+				u.chosen = name
+				break
+			}
+		}
+	}
+	if r.normalise {
+		u.scratch = appendNormalised(u.scratch[:0], r)
+		head = u.scratch
+	}
+	u.mem = memory{in: head, out: dst}
+	_, err := u.ws.Upgrade(&u.mem)
+	out, agreed := u.mem.out, Agreement{Subprotocol: u.chosen}
+	u.mem, u.chosen, u.header = memory{}, "", nil
+	if err != nil {
+		return dst, Agreement{}, errors.Join(errUpgrader, err)
+	}
+	return out, agreed, nil
+}
+
+// errUpgrader answers a head that passed our checks and not those of gobwas/ws,
+// which can only be one that did not pass ours.
+var errUpgrader = &RequestError{400, "malformed handshake"}
+
+// appendNormalised appends the head with Upgrade and Connection in the one form
+// that gobwas/ws accepts: it knows neither a list in the former nor several
+// lines of the latter.
+func appendNormalised(dst []byte, r *Request) []byte {
+	dst = append(dst, r.Method...)
+	dst = append(dst, ' ')
+	dst = append(dst, r.Target...)
+	dst = append(dst, " HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
+	for i := range r.fields {
+		f := &r.fields[i]
+		if f.id == fieldUpgrade || f.id == fieldConnection {
+			continue
+		}
+		dst = append(dst, r.name(f)...)
+		dst = append(dst, ": "...)
+		dst = append(dst, r.value(f)...)
+		dst = append(dst, crlf...)
+	}
+	return append(dst, crlf...)
+}
+
+// validField checks a response field. Those of the handshake, and those that
+// would give the 101 a body, are not for callers to set.
+func validField(f *Field) bool {
+	if f.Name == "" {
+		return false
+	}
+	for i := range len(f.Name) {
+		if octets[f.Name[i]]&tokenOctet == 0 {
+			return false
+		}
+	}
+	for i := range len(f.Value) {
+		if octets[f.Value[i]]&fieldOctet == 0 {
+			return false
+		}
+	}
+	switch id := identify([]byte(f.Name)); id {
+	case fieldUpgrade, fieldConnection, fieldProtocol, fieldExtensions, fieldContentLength, fieldTransferEncoding:
+		return false
+	}
+	return !equalFold([]byte(f.Name), "Sec-WebSocket-Accept")
+}
+
+// fields writes the extra header fields of the response under way.
+type fields struct{ u *Upgrader }
+
+// WriteTo implements ws.HandshakeHeader.
+func (f fields) WriteTo(w io.Writer) (n int64, err error) {
+	for i := range f.u.header {
+		h := &f.u.header[i]
+		for _, s := range [...]string{h.Name, ": ", h.Value, "\r\n"} {
+			m, err := io.WriteString(w, s)
+			n += int64(m)
+			if err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// memory is the connection gobwas/ws reads the head from and writes the response
+// to.
+type memory struct{ in, out []byte }
+
+// Read implements io.Reader.
+func (m *memory) Read(p []byte) (int, error) {
+	if len(m.in) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, m.in)
+	m.in = m.in[n:]
+	return n, nil
+}
+
+// Write implements io.Writer.
+func (m *memory) Write(p []byte) (int, error) {
+	m.out = append(m.out, p...)
+	return len(p), nil
+}
