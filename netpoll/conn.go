@@ -101,6 +101,7 @@ const (
 	oShut                      // our side of the socket has been shut down
 	oRefused                   // over the limit, does not count as a connection
 	oOpened                    // the handler knows it
+	oLinger                    // closing: wait for the peer to close too
 )
 
 const kindInline = 1 // turns may run on the loop

@@ -20,7 +20,7 @@ type echo struct {
 func (h *echo) Opened(t *netpoll.Turn, refused bool) {
 	if refused {
 		_ = t.Reactor().Send(t.Conn(), []byte("full"), nil)
-		t.CloseFlushed()
+		t.CloseFlushed(true)
 		return
 	}
 	t.SetInline(!h.slow)
@@ -29,7 +29,7 @@ func (h *echo) Opened(t *netpoll.Turn, refused bool) {
 func (h *echo) Data(t *netpoll.Turn, p []byte) {
 	_ = t.Reactor().Send(t.Conn(), p[:len(p)/2], p[len(p)/2:])
 }
-func (h *echo) Ended(t *netpoll.Turn)                { t.CloseFlushed() }
+func (h *echo) Ended(t *netpoll.Turn)                { t.CloseFlushed(false) }
 func (h *echo) Notice(*netpoll.Turn, netpoll.Reason) {}
 func (h *echo) Closed(t *netpoll.Turn, err error)    {}
 

@@ -84,16 +84,20 @@ func (t *Turn) Pause() { t.s.oflags |= oPaused }
 // Resume ends a Pause.
 func (t *Turn) Resume() { t.s.oflags &^= oPaused }
 
-// CloseFlushed closes the connection in an orderly way: what is queued leaves first, then
-// our side is shut down (FIN), then input is discarded until the peer closes too, so that
-// unread input does not turn into a RST that destroys what we sent last. All this takes no
-// longer than Config.CloseTimeout. The handler gets no more calls but Closed.
-func (t *Turn) CloseFlushed() {
+// CloseFlushed closes the connection in an orderly way: what is queued leaves first, then our
+// side is shut down (FIN). With linger, input is then discarded until the peer closes too, so
+// that unread input does not turn into a RST that destroys what we sent last; without it,
+// for peers that have nothing more to say, only what has already arrived is discarded. All
+// this takes no longer than Config.CloseTimeout. The handler gets no more calls but Closed.
+func (t *Turn) CloseFlushed(linger bool) {
 	s := t.s
 	if s.oflags&oClosing != 0 || t.done != nil {
 		return
 	}
 	s.oflags |= oClosing
+	if linger {
+		s.oflags |= oLinger
+	}
 	s.drain = drainMax
 	s.wmu.Lock()
 	s.wflags |= wFinal
@@ -236,7 +240,7 @@ func (t *Turn) read() (more Reason) {
 		case errno == 0:
 			r.handler.Ended(t)
 			if t.done == nil && s.oflags&oClosing == 0 {
-				t.CloseFlushed()
+				t.CloseFlushed(false)
 			}
 			s.drain = 0 // nothing more can come
 			return 0
@@ -272,11 +276,14 @@ func (t *Turn) closing(why Reason) (more Reason) {
 		if errno == unix.EINTR {
 			continue
 		}
-		if errno == 0 {
+		switch {
+		case errno == 0:
 			s.drain = 0
-		} else if errno != unix.EAGAIN {
+		case errno != unix.EAGAIN:
 			t.done = errno
 			return 0
+		case s.oflags&(oShut|oLinger) == oShut:
+			s.drain = 0
 		}
 		break
 	}

@@ -27,11 +27,11 @@ func newBuffers(limit int64) *buffers {
 
 // Grow implements wsproto.Buffers. Capacities double, so that appending is linear in time.
 func (b *buffers) Grow(p []byte, n int) ([]byte, error) {
-	want := max(len(p)+n, minBuffer)
-	if want > minBuffer {
-		want = max(want, 2*cap(p))
+	if cap(p)-len(p) >= n {
+		return p, nil
 	}
-	if want > cap(p) && b.used.Add(int64(want)) > b.limit {
+	want := max(len(p)+n, 2*cap(p), minBuffer)
+	if b.used.Add(int64(want)) > b.limit {
 		b.used.Add(-int64(want))
 		return p, errInbound
 	}

@@ -121,7 +121,7 @@ func (s *Server) refuse(t *netpoll.Turn, rec *record, err error) {
 	_ = s.tr.SendFinal(t.Conn(), l.scratch) // or the socket has failed
 	s.stats.handshake(refusal.Status)
 	s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
-	t.CloseFlushed()
+	t.CloseFlushed(true)
 }
 
 // frames takes bytes of an upgraded client.
@@ -166,8 +166,9 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 		case wsproto.Pong:
 			l.stats.pongs.Add(1)
 		case wsproto.Close:
-			s.closed(t, rec, ev.Code, string(ev.Payload))
-			dec.Release(s.bufs)
+			reason := string(ev.Payload)
+			dec.Release(s.bufs) // before its owner, if it is a partial, is given back
+			s.closed(t, rec, ev.Code, reason)
 			return
 		}
 		progress = true
@@ -204,7 +205,7 @@ func (s *Server) closed(t *netpoll.Turn, rec *record, code wsproto.StatusCode, r
 		reason = ""
 	}
 	s.over(t, rec, ByClient, code, reason, true)
-	t.CloseFlushed()
+	t.CloseFlushed(false)
 }
 
 // refuseFrame ends the session of a client that broke the protocol, or sent more than there

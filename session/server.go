@@ -236,7 +236,7 @@ func (s *Server) Ended(t *netpoll.Turn) {
 		s.stats.handshake(statusAborted)
 	}
 	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
-	t.CloseFlushed()
+	t.CloseFlushed(false)
 }
 
 // Notice implements netpoll.Handler.
@@ -251,7 +251,7 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			if rec.part == 0 { // it never said a word: no request to answer
 				s.stats.handshake(statusAborted)
 				s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
-				t.CloseFlushed()
+				t.CloseFlushed(false)
 				return
 			}
 			s.refuse(t, rec, wsproto.ErrTimeout)
@@ -303,7 +303,7 @@ func (s *Server) fail(t *netpoll.Turn, rec *record, code wsproto.StatusCode, rea
 		_ = s.tr.SendFinal(c, l.scratch) // or the socket has failed
 	}
 	s.over(t, rec, ByServer, code, "", false)
-	t.CloseFlushed()
+	t.CloseFlushed(true)
 }
 
 // Closed implements netpoll.Handler.

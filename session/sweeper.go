@@ -96,7 +96,7 @@ func (s *Server) sweep(ctx context.Context) {
 			s.stats.lag.Add(uint64(late))
 			elapsed -= late
 		}
-		s.reactor.Tick(elapsed)
+		s.tr.Tick(elapsed)
 		s.checkLiveness()
 	}
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/netip"
+	"time"
 )
 
 // transport is what a session needs of the connection below it. *netpoll.Reactor is one;
@@ -13,6 +14,7 @@ type transport interface {
 	Queued(c conn) int                     // bytes that wait for the peer to read
 	Wake(c conn) error                     // brings about a turn
 	Peer(c conn) netip.AddrPort
-	Now() uint32 // milliseconds of the gateway's own time
-	High() uint32
+	Now() uint32                // milliseconds of the gateway's own time
+	High() uint32               // above every index in use
+	Tick(elapsed time.Duration) // advances Now; called by one goroutine
 }

@@ -1,0 +1,154 @@
+package session_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"go.uber.org/goleak"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start runs a server on a loopback port until the test ends, and checks that it ends with
+// everything given back.
+func start(t *testing.T, cfg session.Config) (*session.Server, string) {
+	t.Helper()
+	s, err := session.NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := s.Listen("127.0.0.1:0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Close()
+		if st := s.Stats(); st.Conns != 0 || st.Sessions != 0 || st.QueueBytes != 0 || st.QueueMessages != 0 || st.InboundBytes != 0 {
+			t.Errorf("after Close: %d connections, %d sessions, %d bytes in %d messages queued, %d bytes of input held",
+				st.Conns, st.Sessions, st.QueueBytes, st.QueueMessages, st.InboundBytes)
+		}
+	})
+	return s, addr.String()
+}
+
+// client is a WebSocket client on gobwas's own reader and writer.
+type client struct {
+	t *testing.T
+	net.Conn
+	r *bufio.Reader
+}
+
+func dial(t *testing.T, addr, path string) *client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	conn, br, _, err := ws.Dialer{}.Dial(ctx, "ws://"+addr+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if br == nil {
+		br = bufio.NewReader(conn)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return &client{t, conn, br}
+}
+
+func (c *client) send(f ws.Frame) {
+	c.t.Helper()
+	if err := ws.WriteFrame(c, ws.MaskFrame(f)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *client) text(s string) { c.t.Helper(); c.send(ws.NewTextFrame([]byte(s))) }
+
+func (c *client) read() ws.Frame {
+	c.t.Helper()
+	f, err := ws.ReadFrame(c.r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return f
+}
+
+func (c *client) want(op ws.OpCode, payload string) {
+	c.t.Helper()
+	if f := c.read(); f.Header.OpCode != op || string(f.Payload) != payload {
+		c.t.Fatalf("read opcode %v %.100q, want %v %.100q", f.Header.OpCode, f.Payload, op, payload)
+	}
+}
+
+// wantClose reads a Close frame, skipping messages, and then the end of the connection.
+func (c *client) wantClose(code wsproto.StatusCode) {
+	c.t.Helper()
+	for {
+		f := c.read()
+		if f.Header.OpCode != ws.OpClose {
+			continue
+		}
+		got, _ := ws.ParseCloseFrameDataUnsafe(f.Payload)
+		if wsproto.StatusCode(got) != code {
+			c.t.Fatalf("Close frame with %d, want %d", got, code)
+		}
+		break
+	}
+	c.wantEOF()
+}
+
+func (c *client) wantEOF() {
+	c.t.Helper()
+	if n, err := io.Copy(io.Discard, c.r); n != 0 || err != nil {
+		c.t.Fatalf("after the Close frame: %d bytes, %v", n, err)
+	}
+}
+
+// ends records OnClose calls.
+type ends chan session.CloseInfo
+
+func (e ends) want(t *testing.T, want session.CloseInfo) {
+	t.Helper()
+	select {
+	case got := <-e:
+		if got != want {
+			t.Fatalf("OnClose(%+v), want %+v", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("OnClose was not called")
+	}
+}
+
+func raw(t *testing.T, addr, request string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	line, _, _ := bytes.Cut(answer, []byte("\r\n"))
+	return string(line)
+}
