@@ -20,6 +20,7 @@ type fakeTransport struct {
 	mu      sync.Mutex
 	now     uint32
 	stop    time.Duration // the process stands still for so long in the next Tick
+	stopped bool
 	deaf    map[uint32]bool
 	pings   map[uint32][]uint32 // when, by index
 	woken   map[uint32][]uint32
@@ -42,9 +43,25 @@ func (f *fakeTransport) Tick(d time.Duration) {
 	f.mu.Lock()
 	f.now += uint32(d / time.Millisecond)
 	stop := f.stop
-	f.stop = 0
+	f.stop, f.stopped = 0, stop > 0
 	f.mu.Unlock()
 	time.Sleep(stop)
+	f.mu.Lock()
+	f.stopped = false
+	f.mu.Unlock()
+}
+
+// answer is what a live client does with a ping. Nobody reads it while the process stands
+// still.
+func (f *fakeTransport) answer(c conn) {
+	f.mu.Lock()
+	stopped := f.stopped
+	f.mu.Unlock()
+	if stopped {
+		time.AfterFunc(50*time.Millisecond, func() { f.answer(c) })
+		return
+	}
+	f.srv.live.seen(c.Index(), f.Now())
 }
 
 // SendShared is how the sweeper pings.
@@ -54,7 +71,7 @@ func (f *fakeTransport) SendShared(c conn, _ []byte) error {
 	deaf := f.deaf[c.Index()]
 	f.mu.Unlock()
 	if !deaf {
-		time.AfterFunc(100*time.Millisecond, func() { f.srv.live.seen(c.Index(), f.Now()) })
+		time.AfterFunc(300*time.Millisecond, func() { f.answer(c) })
 	}
 	return nil
 }

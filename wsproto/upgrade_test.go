@@ -302,7 +302,8 @@ func TestNormalised(t *testing.T) {
 		with("Upgrade", "Upgrade: h2c, websocket"):                            true,
 		with("Upgrade", "Upgrade: websocket", "Upgrade: h2c"):                 true,
 		with("Connection", "Connection: Upgrade", "Connection: TE"):           true,
-		with("Connection", "Connection: Upgrade,"):                            true,
+		with("Connection", "Connection: Upgrade,"):                            false,
+		with("Connection", "Connection: ,Upgrade"):                            true,
 		with("Upgrade Connection", "Upgrade:websocket", "connection:upgrade"): false,
 	} {
 		_, _, r, err := shake(t, []byte(head), nil)
