@@ -108,8 +108,7 @@ func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
 }
 
 // write sends head and body, or queues what the socket does not take. It expects the
-// connection's write lock. It reports false when the message did not fit into the queue; a
-// forced one always fits.
+// connection's write lock. It reports false when the message did not fit into the queue.
 func (r *Reactor) write(c Conn, s *slot, head, body []byte, shared bool, msgs int, force bool) bool {
 	if s.out != 0 {
 		return r.queue(c, s, head, body, shared, msgs, force)
@@ -147,9 +146,15 @@ func (r *Reactor) write(c Conn, s *slot, head, body []byte, shared bool, msgs in
 	return true
 }
 
+// smallest is the size up to which a message may exceed the bound of all queues together: a
+// Close frame must not fail for it. It would take as many connections to make it matter.
+const smallest = 128
+
 // queue keeps a message, or the rest of one, for later. It expects the write lock. One
-// message always finds room in an empty queue, whatever its size: a message that may be
-// sent at all must be deliverable.
+// message always finds room in the empty queue of a connection, whatever its size: a message
+// that may be sent at all must be deliverable. Where force is set, the message has been
+// begun or promised: the bounds of the connection do not hold for it, and if that of all
+// queues forbids it the connection is broken.
 func (r *Reactor) queue(c Conn, s *slot, head, body []byte, shared bool, msgs int, force bool) bool {
 	size := len(head) + len(body)
 	queued := int(s.queued.Load())
@@ -162,10 +167,13 @@ func (r *Reactor) queue(c Conn, s *slot, head, body []byte, shared bool, msgs in
 			r.stats.overflow(c, "queue", msgs)
 			return false
 		}
-		if r.queuedBytes.Load()+int64(size) > r.cfg.QueueTotalBytes {
-			r.stats.overflow(c, "total", msgs)
-			return false
+	}
+	if r.queuedBytes.Load()+int64(size+segmentCost) > r.cfg.QueueTotalBytes && size > smallest {
+		r.stats.overflow(c, "total", msgs)
+		if force {
+			s.wflags |= wBroken // it has been begun, and there is no room for its rest
 		}
+		return force
 	}
 	if q == nil {
 		i, ok := r.outs.Get()

@@ -43,6 +43,8 @@ type Turn struct {
 	done error // why the connection is to be closed at the end of the turn
 	rst  bool  // by RST, unsent and unread data discarded
 
+	resumed bool // reading may go on, although no event will say so
+
 	buf     []byte // input
 	out     []byte // output collected for c; guarded by the write lock of c
 	outMsgs int    // likewise
@@ -82,7 +84,12 @@ func (t *Turn) SetDeadline(d time.Duration) { t.r.setDue(t.c, d) }
 func (t *Turn) Pause() { t.s.oflags |= oPaused }
 
 // Resume ends a Pause.
-func (t *Turn) Resume() { t.s.oflags &^= oPaused }
+func (t *Turn) Resume() {
+	if t.s.oflags&oPaused != 0 {
+		t.s.oflags &^= oPaused
+		t.resumed = true
+	}
+}
 
 // CloseFlushed closes the connection in an orderly way: what is queued leaves first, then our
 // side is shut down (FIN). With linger, input is then discarded until the peer closes too, so
@@ -145,7 +152,7 @@ func (t *Turn) contain() {
 }
 
 func (t *Turn) attach(c Conn, s *slot) {
-	t.c, t.s, t.done, t.rst = c, s, nil, false
+	t.c, t.s, t.done, t.rst, t.resumed = c, s, nil, false, false
 }
 
 // serve does a turn for the attached connection, whose word is running, and gives it up.
@@ -186,6 +193,9 @@ func (t *Turn) handle(why Reason) (more Reason) {
 		if note := why & (Woken | Deadline | Overflow | Stalled); note != 0 && t.done == nil && s.oflags&oClosing == 0 {
 			t.notice(note)
 		}
+	}
+	if t.resumed {
+		more |= Readable
 	}
 	return more
 }
