@@ -63,7 +63,7 @@ func TestIsolationUnderChurn(t *testing.T) {
 			if len(p) == 8 {
 				handles.Store(t.Conn(), [8]byte(p))
 			}
-			_ = t.Reactor().Send(t.Conn(), p, nil)
+			_ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, p)
 		},
 	}
 	for name, cfg := range map[string]netpoll.Config{
@@ -86,7 +86,7 @@ func TestIsolationUnderChurn(t *testing.T) {
 						}
 						handles.Range(func(k, v any) bool {
 							secret := v.([8]byte)
-							if err := r.Send(k.(netpoll.Conn), secret[:], nil); errors.Is(err, netpoll.ErrClosed) {
+							if err := r.Send(k.(netpoll.Conn), netpoll.Prefix{}, secret[:]); errors.Is(err, netpoll.ErrClosed) {
 								refused.Add(1)
 								handles.Delete(k)
 							}
@@ -174,7 +174,7 @@ func TestQueueBounds(t *testing.T) {
 			sent := 0
 			var err error
 			for err == nil {
-				if err = r.Send(id, bytes.Repeat([]byte{byte(sent)}, size), nil); err == nil {
+				if err = r.Send(id, netpoll.Prefix{}, bytes.Repeat([]byte{byte(sent)}, size)); err == nil {
 					sent++
 				}
 				if q := r.Queued(id); q > bound {
@@ -213,7 +213,7 @@ func TestTotalQueueBound(t *testing.T) {
 		dial(t, addr)
 		id := <-conns
 		for {
-			err := r.Send(id, make([]byte, 32<<10), nil)
+			err := r.Send(id, netpoll.Prefix{}, make([]byte, 32<<10))
 			if r.Stats().QueueBytes > total {
 				t.Fatalf("%d bytes queued in all", r.Stats().QueueBytes)
 			}
@@ -236,7 +236,7 @@ func TestLargeMessageIntoEmptyQueue(t *testing.T) {
 	c := dial(t, addr)
 	id := <-conns
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
-	if err := r.Send(id, big[:10], big[10:]); err != nil {
+	if err := r.Send(id, netpoll.MakePrefix(big[:10]), big[10:]); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, len(big))
@@ -254,7 +254,7 @@ func TestStalledWriter(t *testing.T) {
 	}
 	r, addr := start(t, netpoll.Config{WriteStall: time.Second}, h)
 	dial(t, addr)
-	if err := r.Send(<-conns, make([]byte, 32<<20), nil); err != nil {
+	if err := r.Send(<-conns, netpoll.Prefix{}, make([]byte, 32<<20)); err != nil {
 		t.Fatal(err)
 	}
 	r.Tick(900 * time.Millisecond)
@@ -274,7 +274,7 @@ func TestDeadline(t *testing.T) {
 	notices := make(chan netpoll.Reason, 1)
 	h := &funcs{
 		opened: func(t *netpoll.Turn) { t.SetDeadline(time.Second) },
-		data:   func(t *netpoll.Turn, p []byte) { t.SetDeadline(0); _ = t.Reactor().Send(t.Conn(), p, nil) },
+		data:   func(t *netpoll.Turn, p []byte) { t.SetDeadline(0); _ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, p) },
 		notice: func(t *netpoll.Turn, why netpoll.Reason) { notices <- why; t.CloseFlushed(true) },
 	}
 	r, addr := start(t, netpoll.Config{}, h)
@@ -305,7 +305,7 @@ func TestPanicIsContained(t *testing.T) {
 			if p[0] == 'p' {
 				panic("as asked")
 			}
-			_ = t.Reactor().Send(t.Conn(), p, nil)
+			_ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, p)
 		},
 		closed: func(_ *netpoll.Turn, err error) { closed <- err },
 	}
@@ -336,7 +336,10 @@ func TestPauseStopsReading(t *testing.T) {
 	var got atomic.Int64
 	h := &funcs{
 		opened: func(t *netpoll.Turn) { conns <- t.Conn(); t.Pause() },
-		data:   func(t *netpoll.Turn, p []byte) { got.Add(int64(len(p))); _ = t.Reactor().Send(t.Conn(), p, nil) },
+		data: func(t *netpoll.Turn, p []byte) {
+			got.Add(int64(len(p)))
+			_ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, p)
+		},
 		notice: func(t *netpoll.Turn, why netpoll.Reason) { t.Resume() },
 	}
 	r, addr := start(t, netpoll.Config{}, h)
@@ -365,7 +368,7 @@ func TestPauseStopsReading(t *testing.T) {
 func TestZeroConn(t *testing.T) {
 	r, addr := start(t, netpoll.Config{}, &echo{})
 	talk(t, dial(t, addr))
-	if err := r.Send(0, []byte("x"), nil); !errors.Is(err, netpoll.ErrClosed) {
+	if err := r.Send(0, netpoll.Prefix{}, []byte("x")); !errors.Is(err, netpoll.ErrClosed) {
 		t.Errorf("Send: %v", err)
 	}
 	if err := r.Wake(0); !errors.Is(err, netpoll.ErrClosed) {

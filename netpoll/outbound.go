@@ -38,14 +38,30 @@ type outQueue struct {
 	moved atomic.Uint32 // tick of the last progress, or of its creation
 }
 
-// Send sends one message, given in two parts that need not be next to each other, in the
-// order of the calls. It never blocks: what the socket does not take is copied into the
-// connection's queue. Both parts are the caller's again when it returns. While a turn of
-// this connection runs, the message is collected and leaves at the turn's end.
+// Prefix is the short beginning of a message, such as a frame header. It is passed by value,
+// so that nobody has to keep one on the heap.
+type Prefix struct {
+	b [15]byte
+	n uint8
+}
+
+// MakePrefix returns a Prefix of p, which must not be longer than 15 bytes.
+func MakePrefix(p []byte) (x Prefix) {
+	x.n = uint8(copy(x.b[:], p))
+	if int(x.n) != len(p) {
+		panic("netpoll: prefix too long")
+	}
+	return x
+}
+
+// Send sends one message, prefix and body, in the order of the calls. It never blocks: what
+// the socket does not take is copied into the connection's queue. body is the caller's again
+// when it returns. While a turn of this connection runs, the message is collected and leaves at
+// the turn's end.
 //
 // Send may be called from any goroutine. Errors: ErrClosed, ErrQueueFull.
-func (r *Reactor) Send(c Conn, head, body []byte) error {
-	return r.send(c, head, body, nil, 0)
+func (r *Reactor) Send(c Conn, prefix Prefix, body []byte) error {
+	return r.send(c, prefix.b[:prefix.n], body, nil, 0)
 }
 
 // SendShared is Send for one buffer that many connections are sent. The reactor may keep
@@ -58,9 +74,10 @@ func (r *Reactor) SendShared(c Conn, p []byte) error {
 // ErrClosed, so that it is also the way to find out who was first. It is let in even where
 // the queue is full.
 func (r *Reactor) SendFinal(c Conn, p []byte) error {
-	return r.send(c, p, nil, nil, wFinal)
+	return r.send(c, nil, p, nil, wFinal)
 }
 
+// send sends head and body, or shared. Only shared may be kept.
 func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
 	s := r.slots.At(c.Index())
 	s.wmu.Lock()
@@ -68,82 +85,84 @@ func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
 		s.wmu.Unlock()
 		return ErrClosed
 	}
-	size := len(head) + len(body) + len(shared)
 	if id := s.cork.Load(); id != 0 {
-		if t := r.turns[id-1]; len(t.out)+size <= cap(t.out) {
+		t := r.turns[id-1]
+		if len(t.out)+len(head)+len(body)+len(shared) <= cap(t.out) {
 			t.out = append(append(append(t.out, head...), body...), shared...)
 			t.outMsgs++
 			s.wflags |= final
 			s.wmu.Unlock()
 			return nil
-		} else {
-			t.spill(s)
 		}
+		t.spill(s)
 	}
-	var ok bool
-	if shared != nil {
-		ok = r.write(c, s, shared, nil, true, 1, final != 0)
-	} else {
-		ok = r.write(c, s, head, body, false, 1, final != 0)
-	}
-	var why Reason
-	switch {
-	case s.wflags&wBroken != 0:
-		why = WriteFailed
-	case !ok:
-		why = Overflow
-	}
+	ok := r.write(c, s, head, body, shared, 1, final != 0)
 	s.wflags |= final
+	broken := s.wflags&wBroken != 0
 	s.wmu.Unlock()
-	switch why {
-	case 0:
-		return nil
-	case Overflow:
-		r.wake(c, Overflow)
-		return ErrQueueFull
-	default:
+	switch {
+	case broken:
 		r.wake(c, WriteFailed)
 		return ErrClosed
+	case !ok:
+		r.wake(c, Overflow)
+		return ErrQueueFull
 	}
+	return nil
 }
 
-// write sends head and body, or queues what the socket does not take. It expects the
-// connection's write lock. It reports false when the message did not fit into the queue.
-func (r *Reactor) write(c Conn, s *slot, head, body []byte, shared bool, msgs int, force bool) bool {
+// write sends head and body, or shared, or queues what the socket does not take. It expects
+// the connection's write lock. It reports false when the message did not fit into the queue.
+func (r *Reactor) write(c Conn, s *slot, head, body, shared []byte, msgs int, force bool) bool {
 	if s.out != 0 {
 		return r.queue(c, s, head, body, shared, msgs, force)
 	}
-	size := len(head) + len(body)
-	sent := 0
-	for sent < size {
+	second := body
+	if shared != nil {
+		second = shared
+	}
+	sent, errno := sendAll(s.fd, head, second)
+	r.stats.sentBytes.Add(c.Index(), uint64(sent))
+	switch errno {
+	case 0:
+		r.stats.sentMessages.Add(c.Index(), uint64(msgs))
+		return true
+	case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM:
+		if shared != nil {
+			return r.queue(c, s, nil, nil, shared[sent:], msgs, force || sent > 0)
+		}
+		k := min(sent, len(head))
+		return r.queue(c, s, head[k:], body[sent-k:], nil, msgs, force || sent > 0)
+	default:
+		s.wflags |= wBroken
+		return true
+	}
+}
+
+// sendAll sends a and b until the socket takes no more. It returns how many bytes it took,
+// and why it took no more: 0 if that were all.
+func sendAll(fd int32, a, b []byte) (sent int, errno unix.Errno) {
+	for len(a)+len(b) > 0 {
 		var n int
-		var errno unix.Errno
 		switch {
-		case len(body) == 0:
-			n, errno = sendBytes(s.fd, head)
-		case len(head) == 0:
-			n, errno = sendBytes(s.fd, body)
+		case len(b) == 0:
+			n, errno = sendBytes(fd, a)
+		case len(a) == 0:
+			n, errno = sendBytes(fd, b)
 		default:
-			n, errno = sendTwo(s.fd, head, body)
+			n, errno = sendTwo(fd, a, b)
 		}
 		if errno == unix.EINTR {
 			continue
 		}
-		if errno == unix.EAGAIN || errno == unix.ENOBUFS || errno == unix.ENOMEM {
-			r.stats.sentBytes.Add(c.Index(), uint64(sent))
-			return r.queue(c, s, head, body, shared, msgs, force || sent > 0)
-		}
 		if errno != 0 {
-			s.wflags |= wBroken
-			return true
+			return sent, errno
 		}
 		sent += n
-		k := min(n, len(head))
-		head, body = head[k:], body[n-k:]
+		k := min(n, len(a))
+		a, b = a[k:], b[n-k:]
 	}
-	r.stats.sentBytes.Add(c.Index(), uint64(sent))
-	r.stats.sentMessages.Add(c.Index(), uint64(msgs))
-	return true
+	return sent, 0
 }
 
 // smallest is the size up to which a message may exceed the bound of all queues together: a
@@ -155,41 +174,34 @@ const smallest = 128
 // that may be sent at all must be deliverable. Where force is set, the message has been
 // begun or promised: the bounds of the connection do not hold for it, and if that of all
 // queues forbids it the connection is broken.
-func (r *Reactor) queue(c Conn, s *slot, head, body []byte, shared bool, msgs int, force bool) bool {
-	size := len(head) + len(body)
+func (r *Reactor) queue(c Conn, s *slot, head, body, shared []byte, msgs int, force bool) bool {
+	size := len(head) + len(body) + len(shared)
 	queued := int(s.queued.Load())
 	var q *outQueue
 	if s.out != 0 {
 		q = r.outs.At(s.out - 1)
 	}
-	if !force {
-		if q != nil && (queued+size+segmentCost > r.cfg.QueueBytes || q.msgs+msgs > r.cfg.QueueMessages) {
-			r.stats.overflow(c, "queue", msgs)
-			return false
-		}
+	if !force && q != nil && (queued+size+segmentCost > r.cfg.QueueBytes || q.msgs+msgs > r.cfg.QueueMessages) {
+		r.stats.overflow("queue", msgs)
+		return false
 	}
 	if r.queuedBytes.Load()+int64(size+segmentCost) > r.cfg.QueueTotalBytes && size > smallest {
-		r.stats.overflow(c, "total", msgs)
+		r.stats.overflow("total", msgs)
 		if force {
 			s.wflags |= wBroken // it has been begun, and there is no room for its rest
 		}
 		return force
 	}
 	if q == nil {
-		i, ok := r.outs.Get()
-		if !ok { // as many queues as connections: cannot happen
-			r.stats.overflow(c, "total", msgs)
-			return false
-		}
+		i, _ := r.outs.Get() // there are as many as connections
 		s.out = i + 1
 		q = r.outs.At(i)
 		q.moved.Store(r.now.Load())
 		q.conn.Store(uint64(c))
 	}
-	p := head
-	if !shared {
-		p = make([]byte, 0, size)
-		p = append(append(p, head...), body...)
+	p := shared
+	if p == nil {
+		p = append(append(make([]byte, 0, size), head...), body...)
 	}
 	q.segs = append(q.segs, segment{p, msgs})
 	q.msgs += msgs

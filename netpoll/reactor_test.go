@@ -19,7 +19,7 @@ type echo struct {
 
 func (h *echo) Opened(t *netpoll.Turn, refused bool) {
 	if refused {
-		_ = t.Reactor().Send(t.Conn(), []byte("full"), nil)
+		_ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, []byte("full"))
 		t.CloseFlushed(true)
 		return
 	}
@@ -27,7 +27,7 @@ func (h *echo) Opened(t *netpoll.Turn, refused bool) {
 }
 
 func (h *echo) Data(t *netpoll.Turn, p []byte) {
-	_ = t.Reactor().Send(t.Conn(), p[:len(p)/2], p[len(p)/2:])
+	_ = t.Reactor().Send(t.Conn(), netpoll.MakePrefix(p[:min(10, len(p))]), p[min(10, len(p)):])
 }
 func (h *echo) Ended(t *netpoll.Turn)                { t.CloseFlushed(false) }
 func (h *echo) Notice(*netpoll.Turn, netpoll.Reason) {}

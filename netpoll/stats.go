@@ -33,7 +33,7 @@ type stats struct {
 	overflows    counter.Labelled
 }
 
-func (s *stats) overflow(_ Conn, bound string, msgs int) {
+func (s *stats) overflow(bound string, msgs int) {
 	s.overflows.Inc(bound)
 	s.dropped.Add(uint64(msgs))
 }

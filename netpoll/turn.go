@@ -312,7 +312,7 @@ func (t *Turn) spill(s *slot) {
 		return
 	}
 	if s.wflags&wBroken == 0 {
-		t.r.write(t.c, s, t.out, nil, false, t.outMsgs, true)
+		t.r.write(t.c, s, nil, t.out, nil, t.outMsgs, true)
 	}
 	if s.wflags&wBroken != 0 {
 		t.r.stats.dropped.Add(uint64(t.outMsgs))

@@ -77,7 +77,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		return
 	}
 	l.scratch = answer[:0]
-	if err := s.tr.Send(c, answer, nil); err != nil {
+	if err := s.tr.Send(c, netpoll.Prefix{}, answer); err != nil {
 		t.Abort(err)
 		return
 	}
@@ -187,8 +187,7 @@ func (s *Server) pong(c conn, p []byte) {
 	if s.tr.Queued(c) > maxQueuedForPong {
 		return
 	}
-	var head [maxHeader]byte
-	_ = s.tr.Send(c, wsproto.AppendHeader(head[:0], true, wsproto.OpPong, len(p)), p) // ErrClosed: we have sent Close
+	_ = s.tr.Send(c, header(wsproto.OpPong, len(p)), p) // ErrClosed: we have sent Close
 }
 
 const maxQueuedForPong = 16 << 10

@@ -47,12 +47,12 @@ func start(t *testing.T, cfg session.Config) (*session.Server, string) {
 
 // client is a WebSocket client on gobwas's own reader and writer.
 type client struct {
-	t *testing.T
+	t testing.TB
 	net.Conn
 	r *bufio.Reader
 }
 
-func dial(t *testing.T, addr, path string) *client {
+func dial(t testing.TB, addr, path string) *client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

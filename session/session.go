@@ -41,16 +41,12 @@ func (s Session) Send(op wsproto.Opcode, p []byte) error {
 	if s.srv == nil {
 		return ErrClosed
 	}
-	var head [maxHeader]byte
-	if err := s.srv.tr.Send(s.c, wsproto.AppendHeader(head[:0], true, op, len(p)), p); err != nil {
+	if err := s.srv.tr.Send(s.c, header(op, len(p)), p); err != nil {
 		return err
 	}
 	s.srv.stats.sent(s.c, op)
 	return nil
 }
-
-// maxHeader is the length of the longest frame header without a masking key (RFC 6455 §5.2).
-const maxHeader = 10
 
 // SendText sends a text message, see Send.
 func (s Session) SendText(text string) error { return s.Send(wsproto.OpText, []byte(text)) }
@@ -95,8 +91,7 @@ func (s Session) control(op wsproto.Opcode, p []byte) error {
 	if s.srv == nil {
 		return ErrClosed
 	}
-	var head [maxHeader]byte
-	return s.srv.tr.Send(s.c, wsproto.AppendHeader(head[:0], true, op, len(p)), p)
+	return s.srv.tr.Send(s.c, header(op, len(p)), p)
 }
 
 // Close begins the closing handshake with a status code and a reason of at most 123 bytes of
