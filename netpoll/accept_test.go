@@ -84,13 +84,13 @@ func TestAcceptErrorsDoNotSpin(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
-	third := make(chan struct{}, 100)
+	failed := make(chan struct{}, 100)
 	r.InjectAcceptErrors(func() unix.Errno {
 		if !fail.Load() {
 			return 0
 		}
 		calls.Add(1)
-		third <- struct{}{}
+		failed <- struct{}{}
 		return unix.ENOMEM
 	})
 	addr, err := r.Listen("127.0.0.1:0", false)
@@ -103,15 +103,13 @@ func TestAcceptErrorsDoNotSpin(t *testing.T) {
 	start := time.Now()
 	c := dial(t, addr.String())
 	for range 6 {
-		<-third
+		<-failed
 	}
 	// 5+10+20+40+80 ms lie between six failures that back off.
 	if d := time.Since(start); d < 155*time.Millisecond {
 		t.Errorf("six failures within %v", d)
 	}
-	if r.Stats().ListenersIdle != 1 {
-		t.Error("the listener is not paused")
-	}
+	eventually(t, "the listener pauses", func() bool { return r.Stats().ListenersIdle == 1 })
 	fail.Store(false)
 	talk(t, c)
 }
@@ -172,7 +170,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	low = lim
 	low.Cur = uint64(openFDs() + 20)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, (*syscall.Rlimit)(&syscall.Rlimit{Cur: low.Cur, Max: low.Max})); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: low.Cur, Max: low.Max}); err != nil {
 		t.Fatal(err)
 	}
 	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: lim.Cur, Max: lim.Max})
@@ -183,8 +181,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		}
 		hoard = append(hoard, fd)
 	}
-	host, port, _ := net.SplitHostPort(addr)
-	_ = host
+	_, port, _ := net.SplitHostPort(addr)
 	tcp, err := net.ResolveTCPAddr("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		t.Fatal(err)
@@ -192,11 +189,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	if err := unix.Connect(c, &unix.SockaddrInet4{Port: tcp.Port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); r.Stats().AcceptErrors[unix.EMFILE.Error()] == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("accept errors: %v", r.Stats().AcceptErrors)
-		}
-	}
+	eventually(t, "EMFILE is counted", func() bool { return r.Stats().AcceptErrors[unix.EMFILE.Error()] > 0 })
 	talk(t, first)
 	if st := r.Stats(); st.Refusals["fd_limit"] == 0 {
 		t.Errorf("refused %v", st.Refusals)
@@ -247,8 +240,6 @@ func TestUnixSocket(t *testing.T) {
 }
 
 func TestReusePort(t *testing.T) {
-	a, _ := start(t, netpoll.Config{}, &echo{})
-	_ = a
 	r1, err := netpoll.New(netpoll.Config{}, &echo{})
 	if err != nil {
 		t.Fatal(err)

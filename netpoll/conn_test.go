@@ -280,9 +280,7 @@ func TestDeadline(t *testing.T) {
 	r, addr := start(t, netpoll.Config{}, h)
 	kept, late := dial(t, addr), dial(t, addr)
 	talk(t, kept)
-	for r.Stats().Conns < 2 {
-		r.Tick(0)
-	}
+	eventually(t, "both are open", func() bool { return r.Stats().Conns == 2 })
 	r.Tick(2 * time.Second)
 	if why := <-notices; why&netpoll.Deadline == 0 {
 		t.Errorf("notice %b", why)
@@ -293,9 +291,7 @@ func TestDeadline(t *testing.T) {
 	talk(t, kept)
 	// The peer does not close: the close timeout does.
 	r.Tick(10 * time.Second)
-	for r.Stats().Conns > 1 {
-		r.Tick(0)
-	}
+	eventually(t, "the lingering connection is closed", func() bool { return r.Stats().Conns == 1 })
 }
 
 func TestPanicIsContained(t *testing.T) {

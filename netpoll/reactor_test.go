@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -49,6 +50,16 @@ func start(t *testing.T, cfg netpoll.Config, h netpoll.Handler) (*netpoll.Reacto
 	}
 	t.Cleanup(r.Close)
 	return r, addr.String()
+}
+
+// eventually waits until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited 10 s until %s", what)
+		}
+	}
 }
 
 func dial(t *testing.T, addr string) *net.TCPConn {
