@@ -3,6 +3,7 @@ package netpoll
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/mailru/easygo/netpoll"
 	"golang.org/x/sys/unix"
@@ -19,13 +20,21 @@ type loop struct {
 	inner int            // epoll descriptor
 
 	// Owned by easygo's goroutine from start on.
-	turn   Turn
-	events []unix.EpollEvent
-	fast   []uint32 // scratch of a batch: ready inline connections
-	ears   []int    // scratch of a batch: ready listeners
+	turn    Turn
+	yielded time.Time // when the scheduler last ran on this P
+	events  []unix.EpollEvent
+	fast    []uint32 // scratch of a batch: ready inline connections
+	ears    []int    // scratch of a batch: ready listeners
 }
 
 const loopEvents = 512
+
+// yieldEvery is how often a loop that serves everything itself goes through the scheduler.
+// Go's monitor thread takes the P from a goroutine that has not done so for 10 ms, even if it
+// sleeps in a system call most of that time, and polls every 20 µs for a while after each such
+// intervention. For a loop that is woken a few thousand times a second this cost a third of
+// the process's CPU.
+const yieldEvery = 5 * time.Millisecond
 
 func newLoop(r *Reactor, n int) (*loop, error) {
 	inner, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -99,6 +108,10 @@ func (l *loop) ready(netpoll.EpollEvent) {
 			// would strand them until another P steals them or the monitor takes this one
 			// away; let them run here instead.
 			runtime.Gosched()
+			l.yielded = time.Now()
+		} else if now := time.Now(); now.Sub(l.yielded) > yieldEvery {
+			runtime.Gosched()
+			l.yielded = now
 		}
 		if n <= 2 {
 			return // after so few there is rarely more: one call saved
