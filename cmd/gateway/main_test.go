@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
+}
+
+// One clear line and exit status 2, for whatever is wrong with the command line.
+func TestUsageErrors(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"unknown flag":       {[]string{"-nope"}, "-nope"},
+		"argument":           {[]string{"serve"}, `"serve"`},
+		"bad duration":       {[]string{"-ping-interval", "27"}, "ping-interval"},
+		"negative":           {[]string{"-max-conns", "-1"}, "-max-conns"},
+		"zero":               {[]string{"-max-message", "0"}, "-max-message"},
+		"bad level":          {[]string{"-log-level", "loud"}, "log-level"},
+		"empty listen":       {[]string{"-listen", ""}, "listen"},
+		"bad address":        {[]string{"-listen", "nowhere"}, "nowhere"},
+		"port in use":        {[]string{"-listen", taken.Addr().String(), "-admin", "127.0.0.1:0"}, taken.Addr().String()},
+		"admin port in use":  {[]string{"-listen", "127.0.0.1:0", "-admin", taken.Addr().String()}, taken.Addr().String()},
+		"over the fd limit":  {[]string{"-listen", "127.0.0.1:0", "-max-conns", "2000000000"}, "RLIMIT_NOFILE"},
+		"no such unix place": {[]string{"-listen", "unix:/no/such/dir/s"}, "/no/such/dir/s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			if code := run(tt.args, &out, &errs); code != exitUsage {
+				t.Errorf("exit status %d, want %d", code, exitUsage)
+			}
+			if line := errs.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, tt.want) || !strings.HasPrefix(line, "gateway: ") {
+				t.Errorf("stderr is %q, want one line with %q", line, tt.want)
+			}
+		})
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	for _, flag := range []string{"-version", "-help"} {
+		var out, errs bytes.Buffer
+		if code := run([]string{flag}, &out, &errs); code != exitOK || errs.Len() > 0 || !strings.Contains(out.String(), "gateway") {
+			t.Errorf("%s: status %d, stdout %q, stderr %q", flag, code, out.String(), errs.String())
+		}
+	}
+}
+
+// lockedBuffer collects a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited 10 s until %s", what)
+		}
+	}
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	return resp.StatusCode, string(body)
+}
+
+// The start line says where to connect and how many may; health and metrics answer; SIGTERM
+// drains: not ready at once, exit status 0 when the clients are gone.
+func TestRun(t *testing.T) {
+	log := &lockedBuffer{}
+	status := make(chan int, 1)
+	go func() {
+		status <- run([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-max-conns", "50"}, io.Discard, log)
+	}()
+	eventually(t, "the start line is there", func() bool { return strings.Contains(log.String(), "gateway started") })
+	field := func(name string) string {
+		_, rest, _ := strings.Cut(log.String(), " "+name+"=")
+		value, _, _ := strings.Cut(rest, " ")
+		return strings.TrimSpace(value)
+	}
+	for _, name := range []string{"listen", "admin", "fd_limit", "max_connections", "workers"} {
+		if field(name) == "" {
+			t.Errorf("the start line has no %s: %s", name, log)
+		}
+	}
+	if field("max_connections") != "50" {
+		t.Errorf("max_connections=%s", field("max_connections"))
+	}
+	admin := "http://" + field("admin")
+	for path, want := range map[string]string{"/livez": "ok\n", "/readyz": "ok\n", "/metrics": "wsgateway_connections_limit 50\n"} {
+		if code, body := get(t, admin+path); code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d, %.200q", path, code, body)
+		}
+	}
+	if code, _ := get(t, admin+"/"); code != http.StatusNotFound {
+		t.Errorf("/: %d", code)
+	}
+
+	// A client that does not answer our Close frame keeps the gateway draining.
+	c, err := net.Dial("tcp", field("listen"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	eventually(t, "the session is open", func() bool {
+		_, body := get(t, admin+"/metrics")
+		return strings.Contains(body, "wsgateway_sessions 1\n")
+	})
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the gateway is not ready", func() bool { code, _ := get(t, admin+"/readyz"); return code == http.StatusServiceUnavailable })
+	if code, _ := get(t, admin+"/livez"); code != http.StatusOK {
+		t.Errorf("/livez while draining: %d", code)
+	}
+	answer, err := io.ReadAll(io.LimitReader(c, 4096))
+	if err != nil && len(answer) == 0 {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(answer, []byte{0x88, 2, 0x03, 0xe9}) {
+		t.Errorf("no Close frame with 1001 in %q", answer)
+	}
+	select {
+	case code := <-status:
+		if code != exitOK {
+			t.Errorf("exit status %d\n%s", code, log)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the gateway does not end")
+	}
+}
+
+func TestStartFailsCleanly(t *testing.T) {
+	o, err := parseFlags([]string{"-listen", "127.0.0.1:0", "-listen", "unix:/no/such/dir/s"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, err := start(o, slog.New(slog.DiscardHandler)); err == nil {
+		_ = g
+		t.Fatal("started")
+	}
+}
