@@ -7,7 +7,6 @@ package metrics
 
 import (
 	"runtime"
-	"runtime/debug"
 	runtimemetrics "runtime/metrics"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -142,7 +141,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	count(accepted, float64(st.Accepted))
 	count(closedConns, float64(st.Closed))
 	counts(refused, st.Refusals, "limit", "fd_limit")
-	counts(acceptErrs, st.AcceptErrors)
+	counts(acceptErrs, st.AcceptErrors, "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED")
 	counts(pauses, st.AcceptPauses, "full", "error", "refusals")
 	gauge(paused, float64(st.ListenersIdle))
 
@@ -202,22 +201,4 @@ func ownMemory() uint64 {
 	}
 	runtimemetrics.Read(samples)
 	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
-}
-
-// Version returns the version of the main module as the Go tool recorded it.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	version := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (version == "" || version == "(devel)") {
-			version = s.Value
-		}
-	}
-	if version == "" {
-		version = "(devel)"
-	}
-	return version
 }

@@ -27,7 +27,7 @@ func full() session.Stats {
 		Stats: netpoll.Stats{
 			Conns: 3, MaxConns: 10, Accepted: 7,
 			Refusals:     map[string]uint64{"limit": 2},
-			AcceptErrors: map[string]uint64{"too many open files": 1},
+			AcceptErrors: map[string]uint64{"EMFILE": 1},
 			QueueWait:    counter.HistogramSnapshot{Bounds: []float64{0.1, 1}, Counts: []uint64{1, 2, 3}, Sum: 9},
 		},
 		Sessions:         2,

@@ -186,9 +186,9 @@ func (a *acceptor) serve(l *loop, n int) {
 		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM,
 			unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH:
 			// Of this one connection, as accept(2) says; the next may be fine.
-			a.r.stats.acceptErrors.Inc(errno.Error())
+			a.r.stats.acceptErrors.Inc(unix.ErrnoName(errno))
 		default:
-			a.r.stats.acceptErrors.Inc(errno.Error())
+			a.r.stats.acceptErrors.Inc(unix.ErrnoName(errno))
 			if errno == unix.EMFILE || errno == unix.ENFILE {
 				a.shed(ln)
 			}

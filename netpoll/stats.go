@@ -58,7 +58,7 @@ type Stats struct {
 	Accepted      uint64            // connections accepted
 	Closed        uint64            // connections closed
 	Refusals      map[string]uint64 // connections refused, by reason: limit, fd_limit
-	AcceptErrors  map[string]uint64 // errors of accept4, by their text
+	AcceptErrors  map[string]uint64 // errors of accept4, by name: EMFILE
 	AcceptPauses  map[string]uint64 // by reason: full, error, refusals
 	ListenersIdle int               // listeners that are not being accepted from
 

@@ -234,11 +234,6 @@ func (t *Turn) read() (more Reason) {
 			t.stats.readBytes.Add(uint64(n))
 			r.handler.Data(t, t.buf[:n])
 			budget -= n
-			if len(t.out) > 0 && len(t.out) >= cap(t.out)/2 {
-				s.wmu.Lock()
-				t.spill(s)
-				s.wmu.Unlock()
-			}
 			// A short read has emptied the socket. What arrives later makes a new edge,
 			// but an end that had been reported already would not.
 			if n < len(t.buf) && s.oflags&oHangUp == 0 {

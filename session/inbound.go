@@ -192,13 +192,13 @@ func (s *Server) pong(c conn, p []byte) {
 
 const maxQueuedForPong = 16 << 10
 
-// closed handles the client's Close frame: it is answered, once, with the same code
+// closed handles the client's Close frame: it is answered, once, with the same code and reason
 // (RFC 6455 §5.5.1), and the server closes the connection (§7.1.1).
 func (s *Server) closed(t *netpoll.Turn, rec *record, code wsproto.StatusCode, reason string) {
 	c := t.Conn()
 	if rec.begin(c, ByClient, code) {
 		l := t.Local().(*local)
-		l.scratch = wsproto.AppendClose(l.scratch[:0], code, "")
+		l.scratch = wsproto.AppendClose(l.scratch[:0], code, reason)
 		_ = s.tr.SendFinal(c, l.scratch) // or the socket has failed
 	} else {
 		reason = ""

@@ -92,7 +92,7 @@ func TestByteByByte(t *testing.T) {
 		t.Fatalf("answer without the accept value of RFC 6455 §1.3: %q", head)
 	}
 	drip(ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte("Grüße")))))
-	f, err := ws.ReadFrame(conn)
+	f, err := readFrame(conn)
 	if err != nil || string(f.Payload) != "Grüße" {
 		t.Fatalf("%q, %v", f.Payload, err)
 	}
@@ -234,14 +234,23 @@ func TestBroadcast(t *testing.T) {
 	for range 10 {
 		cs = append(cs, dial(t, addr, "/b"))
 	}
-	// OnOpen runs before the answer can be read, but only the answer to a message shows that
-	// a later client has been let in.
-	for i, c := range cs {
+	// OnOpen runs in the turn whose output is the 101 answer: who has read that is a member.
+	for _, c := range cs {
 		c.text("hello")
-		for _, d := range cs[:i+1] {
-			_ = d
+	}
+	for _, c := range cs {
+		for range cs {
+			c.want(ws.OpText, "hello")
 		}
-		c.want(ws.OpText, "hello")
+	}
+	cs[3].send(ws.NewBinaryFrame([]byte{1, 2, 3}))
+	for _, c := range cs {
+		c.want(ws.OpBinary, "\x01\x02\x03")
+	}
+	cs[0].Close()
+	cs[1].text("one less")
+	for _, c := range cs[1:] {
+		c.want(ws.OpText, "one less")
 	}
 }
 
@@ -373,7 +382,7 @@ func TestShutdown(t *testing.T) {
 	for range n {
 		c := dial(t, addr, "/")
 		go func() {
-			f, _ := ws.ReadFrame(c.r)
+			f, _ := readFrame(c.r)
 			if code, _ := ws.ParseCloseFrameDataUnsafe(f.Payload); code == ws.StatusGoingAway {
 				_ = ws.WriteFrame(c, ws.MaskFrame(f))
 			}

@@ -63,7 +63,7 @@ func TestAppendFrame(t *testing.T) {
 	for _, n := range []int{0, 1, 125, 126, 65535, 65536} {
 		payload := strings.Repeat("p", n)
 		got := wsproto.AppendFrame(nil, wsproto.OpBinary, []byte(payload))
-		f, err := ws.ReadFrame(bytes.NewReader(got))
+		f, err := readFrame(bytes.NewReader(got))
 		if err != nil || f.Header.Masked || !f.Header.Fin || f.Header.Rsv != 0 || string(f.Payload) != payload {
 			t.Errorf("%d: %+v, %v", n, f.Header, err)
 		}

@@ -5,11 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gobwas/ws"
 
 	"wsgateway/wsproto"
 )
@@ -224,4 +227,18 @@ func checkTrace(t *testing.T, in []byte, lim wsproto.Limits, want string) {
 			t.Errorf("%s:\n%swant:\n%s", name, got, want)
 		}
 	}
+}
+
+// readFrame reads a frame with gobwas's own reader. A length beyond what is there is an error.
+func readFrame(r *bytes.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(r)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	if h.Length > int64(r.Len()) {
+		return ws.Frame{Header: h}, io.ErrUnexpectedEOF
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
 }

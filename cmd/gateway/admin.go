@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -26,7 +27,7 @@ type admin struct {
 // newAdmin listens, and serves nothing yet.
 func newAdmin(addr string, server *session.Server, log *slog.Logger) (*admin, error) {
 	reg := prometheus.NewRegistry()
-	if err := metrics.Register(reg, metrics.Version(), server.Stats); err != nil {
+	if err := metrics.Register(reg, buildVersion(), server.Stats); err != nil {
 		return nil, err
 	}
 	ln, err := net.Listen("tcp", addr)
@@ -51,7 +52,7 @@ func newAdmin(addr string, server *session.Server, log *slog.Logger) (*admin, er
 	})
 	return &admin{
 		addr: ln.Addr().String(),
-		ln:   ln,
+		ln:   patientListener{ln, log},
 		done: make(chan struct{}),
 		http: &http.Server{
 			Handler:           mux,
@@ -80,4 +81,23 @@ func (a *admin) close() {
 		_ = a.http.Close()
 	}
 	_ = a.ln.Close() // where it has not been served
+}
+
+// patientListener is a listener whose Accept outlives errors. net/http ends serving on most, and
+// without its admin address a gateway looks dead to whoever watches it.
+type patientListener struct {
+	net.Listener
+	log *slog.Logger
+}
+
+// Accept returns a connection, or net.ErrClosed.
+func (l patientListener) Accept() (net.Conn, error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		c, err := l.Listener.Accept()
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return c, err
+		}
+		l.log.Warn("accepting on the admin address failed", "err", err, "again_in", pause)
+		time.Sleep(pause)
+	}
 }

@@ -28,7 +28,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wsgateway/metrics"
 	"wsgateway/netpoll"
 	"wsgateway/session"
 )
@@ -54,7 +53,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	if opts.version {
-		fmt.Fprintln(stdout, "gateway", metrics.Version(), runtime.Version())
+		fmt.Fprintln(stdout, "gateway", buildVersion(), runtime.Version())
 		return exitOK
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: opts.logLevel}))
@@ -149,7 +148,7 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 	}
 	adm.serve()
 	st := server.Stats()
-	log.Info("gateway started", "version", metrics.Version(), "listen", strings.Join(addrs, ","), "admin", adm.addr,
+	log.Info("gateway started", "version", buildVersion(), "listen", strings.Join(addrs, ","), "admin", adm.addr,
 		"fd_limit", fds, "max_connections", st.MaxConns, "loops", st.Loops, "workers", st.Workers)
 	return &gateway{server, adm}, nil
 }

@@ -1,0 +1,93 @@
+package peertest
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+//go:embed node/checks.js
+var checksScript string
+
+// page runs the checks in the browser and posts the results to where it came
+// from.
+const page = `<!doctype html>
+<meta charset="utf-8">
+<title>checks</title>
+<link rel="icon" href="data:,">
+<script>%s</script>
+<script>
+runChecks(WebSocket, %q)
+  .then((results) => JSON.stringify(results), (err) => 'failed: ' + err)
+  .then((body) => fetch('/results', {method: 'POST', body}));
+</script>
+`
+
+func TestChromium(t *testing.T) {
+	chromium := tool(t, "chromium")
+	g := startGateway(t, setup{})
+
+	results := make(chan []byte, 1)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = fmt.Fprintf(w, page, checksScript, "ws://"+g.addr)
+	})
+	mux.HandleFunc("POST /results", func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+		results <- b
+	})
+	site := httptest.NewServer(mux)
+	defer site.Close()
+
+	args := []string{
+		"--headless",
+		"--no-sandbox", // it refuses to run as root otherwise; the page is ours
+		"--disable-gpu",
+		"--disable-quic",
+		"--disable-dev-shm-usage", // containers give /dev/shm 64 MB
+		"--no-first-run",
+		"--disable-background-networking",
+		"--disable-component-update",
+		"--disable-default-apps",
+		"--disable-sync",
+		"--no-proxy-server",
+		// No name but the test's own resolves: the browser talks to loopback only.
+		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+		"--user-data-dir=" + browserProfile(t),
+		// Keeps the process until it is killed; without it a headless browser
+		// prints nothing and leaves once the page has loaded.
+		"--remote-debugging-port=0",
+		site.URL + "/",
+	}
+	browser := startProcess(t, exec.Command(chromium, args...))
+	select {
+	case b := <-results:
+		if text := string(b); strings.HasPrefix(text, "failed: ") {
+			t.Fatal(text)
+		}
+		reportChecks(t, b)
+	case <-browser.exited:
+		t.Fatal(browser.running())
+	case <-time.After(2 * time.Minute):
+		t.Fatal("no results from the page")
+	}
+}
+
+// browserProfile returns an empty directory. The browser may still write to it
+// while it is killed, so its removal is not an error of the test.
+func browserProfile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratchDir, "chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

@@ -1,0 +1,147 @@
+package peertest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// outcome is how one dial ended.
+type outcome struct {
+	c      *client // upgraded
+	status int     // refused with an HTTP status
+	err    error   // neither
+}
+
+// With too few descriptors for all who come, the gateway serves those it has
+// room for, turns the rest away or lets them wait, and does not burn CPU on it.
+func TestDescriptorLimit(t *testing.T) {
+	g := startGateway(t, setup{
+		// The hard limit too: the gateway raises the soft one itself.
+		wrap: []string{"sh", "-c", `ulimit -n 100 && exec "$@"`, "sh"},
+		// A dial that waits in the kernel's queue must not run into a deadline.
+		args: []string{"-ping-interval", "60s"},
+	})
+	m := g.scrape(t)
+	limit := int(m.sum("wsgateway_connections_limit"))
+	if limit < 10 || limit >= 100 {
+		t.Fatalf("wsgateway_connections_limit = %d with 100 descriptors", limit)
+	}
+	if got := m.sum("process_max_fds"); got != 100 {
+		t.Fatalf("process_max_fds = %v, want 100", got)
+	}
+
+	const dials = 300
+	results := make(chan outcome, dials)
+	var started sync.WaitGroup
+	conns := make([]net.Conn, dials)
+	for i := range dials {
+		conn, err := net.DialTimeout("tcp", g.addr, ioTimeout)
+		if err != nil {
+			t.Fatalf("dial %d: %v", i, err)
+		}
+		defer func() { _ = conn.Close() }()
+		conns[i] = conn
+		started.Add(1)
+		go func() {
+			started.Done()
+			results <- upgrade(g.addr, conn)
+		}()
+	}
+	started.Wait()
+
+	eventually(t, 10*time.Second, "full", func() error { return g.connections(limit) })
+	// Full, with most of the dials unserved: measure the idle burn.
+	cpu, start := g.cpuTime(t), time.Now()
+	for time.Since(start) < 3*time.Second {
+		if err := g.connections(limit); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	burn := (g.cpuTime(t) - cpu).Seconds() / time.Since(start).Seconds()
+	t.Logf("limit %d, CPU %.1f %% while full", limit, 100*burn)
+	if burn >= 0.05 && !raceEnabled {
+		t.Errorf("CPU %.1f %% while full, want less than 5 %%", 100*burn)
+	}
+	m = g.scrape(t)
+
+	upgraded, refused, waiting := 0, 0, dials
+	held := make([]*client, 0, limit)
+drain:
+	for {
+		select {
+		case o := <-results:
+			waiting--
+			switch {
+			case o.c != nil:
+				upgraded++
+				held = append(held, o.c)
+			case o.status == 503:
+				refused++
+			default:
+				t.Errorf("a dial ended with status %d, %v; want 101, 503 or waiting", o.status, o.err)
+			}
+		default:
+			break drain
+		}
+	}
+	t.Logf("%d upgraded, %d refused with 503, %d wait", upgraded, refused, waiting)
+	if upgraded != limit {
+		t.Errorf("%d upgraded, want %d", upgraded, limit)
+	}
+	if got := int(m.sum("wsgateway_connections_refused_total")); got < refused {
+		t.Errorf("wsgateway_connections_refused_total = %d, but %d saw 503", got, refused)
+	}
+	if waiting > 0 && m.sum("wsgateway_accept_pauses_total") == 0 {
+		t.Error("dials wait, yet wsgateway_accept_pauses_total is 0")
+	}
+	for _, c := range held {
+		if err := c.echo(opText, []byte("still served")); err != nil {
+			t.Errorf("held connection: %v", err)
+			break
+		}
+	}
+
+	// All leave. Those who waited are found gone or let in and found gone.
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	eventually(t, 10*time.Second, "empty", func() error { return g.connections(0) })
+	eventually(t, 10*time.Second, "service back", func() error {
+		c, err := dial(g.addr, "/")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		return c.echo(opText, []byte("again"))
+	})
+	eventually(t, 10*time.Second, "descriptors back", func() error {
+		m, err := g.tryScrape()
+		if err == nil && (m.sum("process_open_fds") > 40 || m.sum("wsgateway_accept_paused") != 0) {
+			err = fmt.Errorf("%v open, accept paused %v", m.sum("process_open_fds"), m.sum("wsgateway_accept_paused"))
+		}
+		return err
+	})
+}
+
+// upgrade does the opening handshake on a connection that may be left waiting
+// until the test closes it.
+func upgrade(addr string, conn net.Conn) outcome {
+	c := newClient(conn)
+	err := c.handshake(addr, "/", time.Minute)
+	if err == nil {
+		return outcome{c: c}
+	}
+	if status, ok := errors.AsType[statusError](err); ok {
+		return outcome{status: int(status)}
+	}
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return outcome{err: fmt.Errorf("waited: %w", err)}
+	}
+	return outcome{err: err}
+}

@@ -1,0 +1,121 @@
+package peertest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// gateway is a running gateway process.
+type gateway struct {
+	*process
+	addr  string // public host:port
+	admin string // admin host:port
+	netns string // network namespace both are in; "" is the test's own
+	http  *http.Client
+}
+
+// setup says how startGateway starts the process; the zero value will do.
+type setup struct {
+	wrap  []string // command that executes the gateway, such as "ip netns exec x"
+	netns string   // network namespace that wrap puts it into
+	host  string   // public address; "" means 127.0.0.1
+	args  []string // further flags
+
+	bin  string               // "" means gatewayBinary
+	attr *syscall.SysProcAttr // nil for nothing special
+}
+
+// startGateway returns when /readyz answers 200.
+func startGateway(t *testing.T, s setup) *gateway {
+	t.Helper()
+	if s.bin == "" {
+		bin, err := gatewayBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.bin = bin
+	}
+	if s.host == "" {
+		s.host = "127.0.0.1"
+	}
+	g := &gateway{
+		addr:  net.JoinHostPort(s.host, freePort(t)),
+		admin: net.JoinHostPort("127.0.0.1", freePort(t)),
+		netns: s.netns,
+	}
+	g.http = g.newHTTPClient(t)
+	argv := append([]string{}, s.wrap...)
+	argv = append(argv, s.bin, "-listen", g.addr, "-admin", g.admin)
+	argv = append(argv, s.args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.SysProcAttr = s.attr
+	g.process = startProcess(t, cmd)
+	eventually(t, 15*time.Second, "gateway ready", func() error {
+		if err := g.running(); err != nil {
+			t.Fatal(err)
+		}
+		return g.ready()
+	})
+	return g
+}
+
+func (g *gateway) newHTTPClient(t *testing.T) *http.Client {
+	tr := &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return dialIn(ctx, g.netns, network, addr)
+		},
+		// Under a descriptor limit an idle connection of ours would be one the
+		// gateway cannot use.
+		DisableKeepAlives: true,
+	}
+	return &http.Client{Transport: tr, Timeout: 10 * time.Second}
+}
+
+// get fetches a path of the admin port.
+func (g *gateway) get(path string) (status int, body string, err error) {
+	res, err := g.http.Get("http://" + g.admin + path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(b), err
+}
+
+// ready returns nil when /readyz answers 200.
+func (g *gateway) ready() error {
+	status, body, err := g.get("/readyz")
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return fmt.Errorf("/readyz: %d %s", status, strings.TrimSpace(body))
+	}
+	return nil
+}
+
+// freePort picks a port nobody listens on, below the range the kernel gives to
+// outgoing connections: a port from that range could be taken by a client of
+// another test before the process binds it.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := fmt.Sprint(20000 + rand.IntN(12000))
+		ln, err := net.Listen("tcp", ":"+port)
+		if err == nil {
+			_ = ln.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}

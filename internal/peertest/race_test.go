@@ -1,0 +1,6 @@
+//go:build race
+
+package peertest
+
+// The gateway is built with the race detector when the tests are.
+const raceEnabled = true
