@@ -1,0 +1,140 @@
+package session_test
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+// What a client begins it has to complete in time, whatever it leaves undone.
+func TestTimeouts(t *testing.T) {
+	type step func(c *client)
+	write := func(p ...byte) step { return func(c *client) { _, _ = c.Write(p) } }
+	for name, tt := range map[string]struct {
+		do       step
+		want     wsproto.StatusCode // of the Close frame; 0: the connection just ends
+		eviction string
+		end      session.CloseInfo
+	}{
+		"half a header": {
+			write(0x81), wsproto.StatusPolicyViolation, "message_timeout",
+			session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer},
+		},
+		"half a payload": {
+			write(0x82, 0x84, 0, 0, 0, 0, 1, 2), wsproto.StatusPolicyViolation, "message_timeout",
+			session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer},
+		},
+		"half a message": {
+			func(c *client) { c.send(ws.NewFrame(ws.OpText, false, []byte("a"))) }, wsproto.StatusPolicyViolation, "message_timeout",
+			session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer},
+		},
+		"no answer to our Close": {
+			func(c *client) { c.text("close") }, 4000, "close_timeout",
+			session.CloseInfo{Code: 4000, Initiator: session.ByServer},
+		},
+		"no answer to pings": {
+			func(*client) {}, 0, "ping_timeout",
+			session.CloseInfo{Code: wsproto.StatusAbnormal, Initiator: session.ByServer},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := make(ends, 1)
+			cfg := oneRoute(session.HandlerFuncs{
+				Message: func(s session.Session, m session.Message) {
+					if string(m.Data) == "close" {
+						_ = s.Close(4000, "")
+						return
+					}
+					_ = s.Send(m.Opcode, m.Data)
+				},
+				Close: func(_ session.Session, c session.CloseInfo) { e <- c },
+			})
+			cfg.FrameTimeout, cfg.MessageTimeout = 500*time.Millisecond, 500*time.Millisecond
+			cfg.Reactor.CloseTimeout = 500 * time.Millisecond
+			cfg.PingInterval, cfg.PingTimeout = time.Second, time.Second
+			if tt.eviction != "ping_timeout" {
+				cfg.PingInterval = time.Hour
+			}
+			s, addr := start(t, cfg)
+			c := dial(t, addr, "/")
+			tt.do(c)
+			for {
+				f, err := readFrame(c.r)
+				if err != nil {
+					if tt.want != 0 {
+						t.Fatal(err)
+					}
+					break
+				}
+				if f.Header.OpCode == ws.OpPing {
+					continue // and let it wait
+				}
+				code, _ := ws.ParseCloseFrameDataUnsafe(f.Payload)
+				if wsproto.StatusCode(code) != tt.want {
+					t.Fatalf("opcode %v, code %d", f.Header.OpCode, code)
+				}
+				break
+			}
+			_, _ = io.Copy(io.Discard, c) // until the server has closed the connection
+			e.want(t, tt.end)
+			if st := s.Stats(); st.Evictions[tt.eviction] != 1 {
+				t.Errorf("evictions %v", st.Evictions)
+			}
+		})
+	}
+}
+
+// A message may take longer than the timeout as long as bytes keep coming at MinRate, and a
+// client that answers pings may be silent for ever.
+func TestSlowButAlive(t *testing.T) {
+	cfg := oneRoute(session.Echo{})
+	cfg.FrameTimeout, cfg.MinRate = time.Second, 100
+	cfg.PingInterval, cfg.PingTimeout = 500*time.Millisecond, 500*time.Millisecond
+	_, addr := start(t, cfg)
+	c := dial(t, addr, "/")
+	payload := make([]byte, 2000)
+	frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame(payload)))
+	pings := 0
+	done := make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for p := frame; len(p) > 0; {
+			<-tick.C
+			n := min(80, len(p))
+			if _, err := c.Write(p[:n]); err != nil {
+				done <- err
+				return
+			}
+			p = p[n:]
+		}
+		done <- nil
+	}()
+	f := c.read()
+	if f.Header.OpCode != ws.OpBinary || len(f.Payload) != len(payload) {
+		t.Fatalf("opcode %v, %d bytes", f.Header.OpCode, len(f.Payload))
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for pings < 4 {
+		f := c.read()
+		if f.Header.OpCode != ws.OpPing {
+			t.Fatalf("opcode %v", f.Header.OpCode)
+		}
+		pings++
+		c.send(ws.NewPongFrame(f.Payload))
+	}
+	c.text("alive")
+	for {
+		if f := c.read(); f.Header.OpCode == ws.OpText {
+			break
+		}
+	}
+}
