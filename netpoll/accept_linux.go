@@ -279,9 +279,11 @@ func (a *acceptor) close() {
 		if ln.closed {
 			continue
 		}
-		if a.started && ln.rest == 0 {
+		switch {
+		case !a.started: // neither watched nor resting
+		case ln.rest == 0:
 			_ = ln.loop.unwatch(ln.fd)
-		} else {
+		default:
 			a.resting.Add(-1)
 		}
 		ln.rest, ln.closed = restAll, true

@@ -65,6 +65,9 @@ func (t *Turn) Local() any { return t.local }
 // ID is a small number, below Reactor.Turns, that no other Turn has.
 func (t *Turn) ID() int { return int(t.id - 1) }
 
+// OnLoop reports whether the turn is served by an event loop, which must not be held up.
+func (t *Turn) OnLoop() bool { return int(t.id) <= len(t.r.loops) }
+
 // SetInline says whether this connection's turns are short and never block, and may
 // therefore run on the loop. New connections are inline.
 func (t *Turn) SetInline(yes bool) {

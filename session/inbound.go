@@ -71,6 +71,10 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		return
 	}
 	route := s.routes.at(index)
+	if !route.Inline && t.OnLoop() {
+		s.moveToWorker(t, rec, p)
+		return
+	}
 	answer, agreed, err := l.upgrader.Upgrade(l.scratch[:0], p, &l.req, &route.accept)
 	if err != nil {
 		s.refuse(t, rec, err)
@@ -104,6 +108,22 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	s.stats.handshake(101)
 	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
 	s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}) })
+}
+
+// moveToWorker has a complete request answered by a worker, because the OnOpen of its route must
+// not run on the loop.
+func (s *Server) moveToWorker(t *netpoll.Turn, rec *record, p []byte) {
+	if rec.part == 0 {
+		head, err := s.bufs.Grow(nil, len(p))
+		if err != nil {
+			s.refuse(t, rec, wsproto.ErrOverloaded)
+			return
+		}
+		s.newPartial(rec).head = append(head, p...)
+	}
+	s.parts.At(rec.part - 1).seen = 0 // to be judged once more
+	t.SetInline(false)
+	_ = s.tr.Wake(t.Conn()) // its turn is running: it exists
 }
 
 // refuse answers a request with an HTTP status and closes the connection.

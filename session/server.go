@@ -246,6 +246,10 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 	m := rec.load()
 	switch m.phase() {
 	case phaseHandshake:
+		if why&netpoll.Woken != 0 && rec.part != 0 && !t.OnLoop() {
+			s.handshake(t, rec, nil) // see moveToWorker
+			return
+		}
 		if why&netpoll.Deadline != 0 {
 			s.stats.evictions.Inc("handshake_timeout")
 			if rec.part == 0 { // it never said a word: no request to answer

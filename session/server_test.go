@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -418,5 +419,37 @@ func TestConfigErrors(t *testing.T) {
 				t.Error("accepted")
 			}
 		})
+	}
+}
+
+// Handlers that are not declared short run on workers, OnOpen included: a loop that they hold
+// up would hold up everybody.
+func TestLoopRunsNoBlockingHandler(t *testing.T) {
+	release := make(chan struct{})
+	_, addr := start(t, session.Config{Routes: []session.Route{
+		{Path: "/slow", Handler: session.HandlerFuncs{
+			Open:    func(session.Session) { <-release },
+			Message: func(session.Session, session.Message) { <-release },
+		}},
+		{Path: "/", Handler: session.Echo{}, Inline: true},
+	}})
+	blocked, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blocked.Close()
+	_, _ = io.WriteString(blocked, "GET /slow HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	for range 100 {
+		c := dial(t, addr, "/")
+		c.text("not held up")
+		c.want(ws.OpText, "not held up")
+		c.Close()
+	}
+	close(release)
+	answer := make([]byte, 12)
+	_ = blocked.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.ReadFull(blocked, answer); err != nil || string(answer) != "HTTP/1.1 101" {
+		t.Errorf("%q, %v", answer, err)
 	}
 }
