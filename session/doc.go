@@ -1,0 +1,53 @@
+// Package session serves WebSocket clients: it turns the connections of netpoll and the frames of
+// wsproto into sessions, and tells handlers about them.
+//
+// # Use
+//
+// A [Server] has routes, each with a [Handler]. A handler gets a [Session] for every client: a
+// small value that stands for the client, may be kept and compared, and is safe to use from any
+// goroutine at any time. See the example of Server.
+//
+// # The life of a session
+//
+//	request head -> route -> 101 -> OnOpen { OnMessage } OnClose
+//
+// A request is refused with an HTTP status if it is malformed, has no route or is no WebSocket
+// handshake (RFC 6455 §4.2). Pings are answered by the server. The end comes in one of these
+// ways, and [CloseInfo] says which: the client sends a Close frame, which is answered with
+// the same code; [Session.Close] is called and the client answers, or does not in time; the
+// client breaks the protocol, is too slow, or falls silent, and the server gives up on it; the
+// connection breaks.
+//
+// # Contracts
+//
+// For one session the calls of its handler come one at a time, in order, on any of the server's
+// workers, or on an event loop if Route.Inline allows that. OnClose comes once for each OnOpen,
+// after everything else. Handlers must not block: sending never does.
+//
+// Message.Data belongs to the server and is valid until OnMessage returns. What is passed to the
+// methods that send is the caller's again when they return; a [Prepared] is immutable.
+//
+// What a session sends from one goroutine arrives in that order or not at all: a message that is
+// refused with [ErrQueueFull] closes the session, so that there is never a gap within it.
+//
+// # Liveness
+//
+// A sweeper looks at all clients four times a second. It pings those that have been silent for
+// Config.PingInterval, give or take a tenth, and ends the sessions of those that have then
+// been silent for Config.PingTimeout. Time in which the process itself stood still does not
+// count.
+//
+// # Memory
+//
+// A session that waits costs about 130 bytes here and in netpoll, in records without pointers.
+// Buffers exist for as long as something is incomplete or unsent, and are bounded for each
+// client (Route.MaxMessage, Config.Head, Reactor.QueueBytes) and for all together
+// (Config.InboundBytes, Reactor.QueueTotalBytes).
+//
+// # Locks
+//
+// A handler runs without any lock of the server. The lock of a Broadcast is held while its
+// members change or are copied, and nothing is called meanwhile.
+//
+// Not here: channels, blocking handlers, tokens, compression, TLS.
+package session
