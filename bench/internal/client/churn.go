@@ -4,7 +4,6 @@ package client
 // other connection and no other cycle has, end. Half of the ends are closing
 // handshakes, a quarter FIN without a Close frame, a quarter RST.
 type churn struct {
-	idle
 	l       *loop
 	todo    int64   // cycles not begun
 	running int     // cycles begun and not ended

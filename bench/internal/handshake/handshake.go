@@ -90,12 +90,12 @@ func Check(head []byte, k Key) error {
 		case is(name, "upgrade"):
 			upgrade++
 			if !is(value, "websocket") {
-				return fmt.Errorf("Upgrade is %q", value)
+				return fmt.Errorf("field Upgrade is %q", value)
 			}
 		case is(name, "connection"):
 			connection++
 			if !hasToken(value, "upgrade") {
-				return fmt.Errorf("Connection is %q", value)
+				return fmt.Errorf("field Connection is %q", value)
 			}
 		case is(name, "sec-websocket-accept"):
 			accept++
