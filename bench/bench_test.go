@@ -58,7 +58,7 @@ func bench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func TestUsage(t *testing.T) {
 	for _, args := range []string{
 		"-conns 0", "-conns x", "-nothing", "extra", "-server c", "-scenario idle,nap", "-url wss://h/", "-pid 1,x",
-		"-pid 12", "-server plain -scenario broadcast",
+		"-pid 12", "-server plain -scenario broadcast", "-scenario stall -rounds -1", "-max-ratio -1",
 	} {
 		code, stdout, stderr := bench(t, strings.Fields(args)...)
 		if code != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 {

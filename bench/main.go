@@ -18,9 +18,17 @@
 //	broadcast  a publisher sends -rate messages a second to all, each of whom
 //	           must get each message once and in order
 //	churn      connect, echo a secret, end: by closing handshake, FIN or RST;
-//	           an answer that is not this connection's secret is a cross-delivery
+//	           an answer that is not this connection's secret is a cross-delivery,
+//	           and a server that holds more descriptors or goroutines at rest than
+//	           before has a leak
 //	storm      cut all connections at once and have all come back at once
-//	slow       a broadcast during which a fraction of the readers stop reading
+//	slow       a broadcast during which a fraction of the readers stop reading, or
+//	           with -slow 1 all, until the server has closed every one of them
+//	stall      good clients echo, by turns alone and beside -stalled clients in
+//	           each of three places that have stopped in the middle: of the
+//	           opening handshake, of a frame header, of a payload; what the server
+//	           ends in the handshake comes again, which is part of what is measured
+//	           unless -server-args "-handshake-timeout=1m" puts it off
 //
 // With -url it loads any WebSocket server that echoes (ws only).
 //

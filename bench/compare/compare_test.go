@@ -22,17 +22,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestMedian(t *testing.T) {
-	for _, tt := range []struct {
-		in   []float64
-		want float64
-	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{3, 1}, 2}, {[]float64{9, 1, 5}, 5}} {
-		if got := median(tt.in); got != tt.want {
-			t.Errorf("median(%v) = %v, want %v", tt.in, got, tt.want)
-		}
-	}
-}
-
 func TestParse(t *testing.T) {
 	s, err := parse([]string{"-cases", "paced,idle", "-servers", "plain,gateway", "-repeats", "5"}, io.Discard)
 	if err != nil || len(s.cases) != 2 || s.cases[0].name != "paced" || len(s.servers) != 2 || s.repeats != 5 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"wsgateway/bench/internal/hist"
 	"wsgateway/bench/internal/report"
 	"wsgateway/bench/internal/runner"
 	"wsgateway/bench/internal/server"
@@ -57,20 +58,7 @@ type series struct {
 
 func (s *series) add(v float64) {
 	s.Values = append(s.Values, v)
-	s.Median = median(s.Values)
-}
-
-// median is the middle of the values, or the mean of the two in the middle.
-func median(v []float64) float64 {
-	s := slices.Sorted(slices.Values(v))
-	switch n := len(s); {
-	case n == 0:
-		return 0
-	case n%2 == 1:
-		return s[n/2]
-	default:
-		return (s[n/2-1] + s[n/2]) / 2
-	}
+	s.Median = hist.Median(s.Values)
 }
 
 // line is one case on one server.

@@ -24,6 +24,7 @@ type Config struct {
 	Host      string   `json:"host"`     // Host header
 	Path      string   `json:"path"`
 	Broadcast bool     `json:"broadcast"` // connections are readers of a broadcast
+	Stall     bool     `json:"stall"`     // connections are for OpStall
 	Secret    uint64   `json:"secret"`    // the same in all processes of a run
 
 	// SourceFirst is the first local address to bind to, SourceCount how many
@@ -91,10 +92,12 @@ const (
 	OpLoad    Op = "load"    // start echoing; returns at once
 	OpPublish Op = "publish" // start publishing; returns at once
 	OpMark    Op = "mark"    // return the counters so far and start new ones
-	OpStop    Op = "stop"    // end load or publish, wait for what is outstanding
+	OpStop    Op = "stop"    // end load, publish or hold, wait for what is outstanding
 	OpDrain   Op = "drain"   // wait until every reader has what was published
 	OpResume  Op = "resume"  // slow readers read again, until they end or are complete
 	OpChurn   Op = "churn"   // connect, echo, close, repeat
+	OpStall   Op = "stall"   // open every connection and leave it in the middle of something
+	OpHold    Op = "hold"    // start renewing what stalls in the handshake; returns at once
 	OpCut     Op = "cut"     // reset every connection
 	OpClose   Op = "close"   // closing handshake on every connection
 )
@@ -107,7 +110,7 @@ type Command struct {
 	Size     int     `json:"size,omitempty"`      // bytes of payload
 	InFlight int     `json:"in_flight,omitempty"` // load: messages outstanding per connection
 	Active   int     `json:"active,omitempty"`    // load: connections that send, 0 is all
-	Rate     float64 `json:"rate,omitempty"`      // load, publish: messages per second; load: 0 is closed loop
+	Rate     float64 `json:"rate,omitempty"`      // load, publish: messages per second; load: 0 is closed loop; stall, hold: connections per second that stall in the handshake, 0 is unlimited
 	Bystand  float64 `json:"bystand,omitempty"`   // load: messages per second over the connections not active
 	Cycles   int64   `json:"cycles,omitempty"`    // churn
 	Window   int     `json:"window,omitempty"`    // round: messages outstanding at once, default 256

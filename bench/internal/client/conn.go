@@ -31,6 +31,7 @@ const (
 	roleReader
 	roleSlow // a reader that stops reading
 	rolePublisher
+	roleStalled // stops in the middle of something
 )
 
 // conn is one client connection. Only its loop touches it.
@@ -49,6 +50,8 @@ type conn struct {
 	state   state
 	role    role
 	active  bool // takes part in the running load
+	stalled bool // has come to where it stalls
+	evicted bool // and was ended there by the server
 }
 
 // cold are the buffers of a connection that waits for something. They are
@@ -126,6 +129,12 @@ func (l *loop) ended(c *conn, errno unix.Errno) {
 		how = errno.Error()
 	}
 	switch {
+	case c.stalled && errno == 0:
+		l.evicted(c, "EOF")
+	case c.stalled && (errno == unix.ECONNRESET || errno == unix.EPIPE):
+		l.evicted(c, "RST")
+	case c.stalled:
+		l.evicted(c, how)
 	case c.state == stateDraining:
 		l.end(c)
 	case c.state == stateClosing:
@@ -156,6 +165,8 @@ func (l *loop) closeFrame(c *conn, p []byte) {
 	switch {
 	case err != nil:
 		l.fail(c, KindProtocol, "%v", err)
+	case c.stalled:
+		l.evicted(c, fmt.Sprint(code))
 	case c.state == stateClosing:
 		bump(&l.st.Closes, fmt.Sprint(code), 1)
 		c.state = stateDraining

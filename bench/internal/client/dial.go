@@ -35,7 +35,8 @@ func sourceList(first string, count int) []unix.Sockaddr {
 // dial begins a connection. Its outcome is told to the phase.
 func (l *loop) dial(c *conn) {
 	c.cycle++
-	c.sent, c.recv, c.skipped, c.active = 0, 0, 0, false
+	c.sent, c.recv, c.skipped = 0, 0, 0
+	c.active, c.stalled, c.evicted = false, false, false
 	c.since = l.clk.now()
 	fd, err := l.connect(c)
 	if err != nil {
@@ -98,6 +99,10 @@ func (l *loop) connect(c *conn) (int, error) {
 
 // request sends the handshake request if the socket is connected.
 func (l *loop) request(c *conn) {
+	if c.role == roleStalled && c.stallsAt() == StallHandshake {
+		l.stallHead(c)
+		return
+	}
 	l.wbuf = handshake.AppendRequest(l.wbuf[:0], l.cfg.Host, l.cfg.Path, l.key(c))
 	n, errno := send(c.fd, l.wbuf)
 	switch {
@@ -127,6 +132,10 @@ func (l *loop) answer(c *conn, head []byte) {
 	err := handshake.Check(head, l.key(c))
 	var no *handshake.RefusedError
 	switch {
+	case c.stalled && errors.As(err, &no):
+		l.evicted(c, string(appendInt(nil, no.Status)))
+	case c.stalled && err == nil:
+		l.fail(c, KindHandshake, "upgraded after half of the request")
 	case err == nil:
 		c.state = stateOpen
 		l.prog.open.Add(1)

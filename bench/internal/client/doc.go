@@ -8,8 +8,9 @@
 // or the socket is full.
 //
 // What the connections do is a phase (connect, round, load, publish, drain,
-// resume, churn, close, cut), started by Engine.Do. One phase runs at a time.
-// A phase ends by itself, except load and publish, which run until OpStop.
+// resume, churn, stall, hold, close, cut), started by Engine.Do. One phase runs
+// at a time. A phase ends by itself, except load, publish and hold, which run
+// until OpStop.
 //
 // Every payload is a function of a run-wide secret, the connection and the
 // message number, so that every answer is compared in full although none is

@@ -93,7 +93,7 @@ func (e *Engine) part(cmd Command, i int) Command {
 		}
 	}
 	cmd.Cycles = Share(cmd.Cycles, i, n)
-	if cmd.Op == OpLoad {
+	if cmd.Op == OpLoad || cmd.Op == OpStall || cmd.Op == OpHold {
 		cmd.Rate *= e.loops[i].share
 		cmd.Bystand *= e.loops[i].share
 	}

@@ -113,6 +113,9 @@ func (l *loop) populate(index int) {
 			if n < t.Slow {
 				c.role = roleSlow
 			}
+			if l.cfg.Stall {
+				c.role = roleStalled
+			}
 			if n%l.cfg.Loops == index {
 				l.conns = append(l.conns, c)
 			}
@@ -252,7 +255,7 @@ func (l *loop) deadlines() {
 		c := &l.conns[i]
 		switch c.state {
 		case stateConnecting, stateHandshaking:
-			if d := l.cfg.HandshakeTimeout; l.now-c.since > int64(d) {
+			if d := l.cfg.HandshakeTimeout; !c.stalled && l.now-c.since > int64(d) {
 				l.refused(c, KindTimeout, "no answer to the handshake in "+d.String())
 			}
 		case stateOpen:

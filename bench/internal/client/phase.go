@@ -8,7 +8,8 @@ type phase interface {
 	// tick acts on time; wake is when to call it again at the latest, 0 for
 	// no matter. It is called after every batch of events.
 	tick(now int64) (wake int64, done bool)
-	// opened is told of a completed handshake. It may send.
+	// opened is told of a completed handshake, or of one that is to stall and
+	// has come that far. It may send.
 	opened(c *conn)
 	// reply is told of a right echo. It may send, or end the connection.
 	reply(c *conn, sent int64)
@@ -98,6 +99,10 @@ func (l *loop) newPhase(cmd *Command) phase {
 		return newDraining(l, cmd, roleSlow)
 	case OpChurn:
 		return newChurn(l, cmd)
+	case OpStall:
+		return newStalling(l, cmd)
+	case OpHold:
+		return newHolding(l, cmd)
 	case OpCut:
 		return newCutting(l)
 	case OpClose:
@@ -127,6 +132,9 @@ func (l *loop) take() *Stats {
 	st.Open = l.prog.open.Load()
 	if st.Nanos == 0 {
 		st.Nanos = l.now - l.mark
+	}
+	if l.cfg.Stall {
+		st.Stalled = l.held()
 	}
 	l.st = NewStats()
 	l.mark = l.now

@@ -46,10 +46,14 @@ type Stats struct {
 	SlowSurvived int64 `json:"slow_survived"` // slow readers still open at the end
 	SlowSkipped  int64 `json:"slow_skipped"`  // messages those never got
 
-	Refused    map[string]int64 `json:"refused,omitempty"`     // handshakes refused and tried again, by status
-	Closes     map[string]int64 `json:"closes,omitempty"`      // answers to our Close frames, by code
-	SlowClosed map[string]int64 `json:"slow_closed,omitempty"` // slow readers the server ended, by code
-	Published  map[int]int64    `json:"published,omitempty"`   // by group
+	Renewed int64 `json:"renewed"` // connections stalled in the handshake again, after the server had ended them
+
+	Refused     map[string]int64 `json:"refused,omitempty"`      // handshakes refused and tried again, by status
+	Closes      map[string]int64 `json:"closes,omitempty"`       // answers to our Close frames, by code
+	SlowClosed  map[string]int64 `json:"slow_closed,omitempty"`  // slow readers the server ended, by code
+	Stalled     map[string]int64 `json:"stalled,omitempty"`      // connections stalled now, by where
+	StallClosed map[string]int64 `json:"stall_closed,omitempty"` // stalled connections the server ended, by where and how: a status, a close code, EOF or RST
+	Published   map[int]int64    `json:"published,omitempty"`    // by group
 
 	Errors  map[string]int64 `json:"errors,omitempty"` // by kind
 	Samples []string         `json:"samples,omitempty"`
@@ -81,9 +85,12 @@ func (s *Stats) Merge(o *Stats) {
 	s.Rst += o.Rst
 	s.SlowSurvived += o.SlowSurvived
 	s.SlowSkipped += o.SlowSkipped
+	s.Renewed += o.Renewed
 	add(&s.Refused, o.Refused)
 	add(&s.Closes, o.Closes)
 	add(&s.SlowClosed, o.SlowClosed)
+	add(&s.Stalled, o.Stalled)
+	add(&s.StallClosed, o.StallClosed)
 	add(&s.Published, o.Published)
 	add(&s.Errors, o.Errors)
 	s.Samples = append(s.Samples, o.Samples[:min(len(o.Samples), max(0, 2*maxSamples-len(s.Samples)))]...)

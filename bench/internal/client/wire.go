@@ -109,7 +109,7 @@ func (l *loop) frame(c *conn, h frame.Header, p []byte) {
 	switch h.Opcode {
 	case frame.Ping:
 		l.st.Pings++
-		if c.state == stateOpen {
+		if c.state == stateOpen && !c.stalled { // a pong would end the stall
 			l.wbuf = frame.Append(l.wbuf, frame.Pong, p, l.mask())
 		}
 		return
@@ -156,6 +156,8 @@ func (l *loop) message(c *conn, p []byte) {
 		l.fail(c, KindProtocol, "a frame after the Close frame")
 	case c.state != stateOpen:
 		// Messages under way when we closed.
+	case c.role == roleStalled:
+		l.fail(c, KindMismatch, "a message of %d bytes, though none was sent whole", len(p))
 	case c.role == roleEcho:
 		l.echoed(c, p)
 	case c.role != rolePublisher:

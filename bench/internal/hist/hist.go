@@ -4,6 +4,7 @@ package hist
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -66,6 +67,20 @@ func (h *Hist) Summary() *Summary {
 	return &Summary{
 		Count: h.Count(), Mean: h.h.Mean() / 1e3,
 		P50: us(q[0]), P90: us(q[1]), P99: us(q[2]), P999: us(q[3]), Max: us(h.h.Max()),
+	}
+}
+
+// Median is the middle of the values, or the mean of the two in the middle; 0
+// for none.
+func Median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	switch n := len(s); {
+	case n == 0:
+		return 0
+	case n%2 == 1:
+		return s[n/2]
+	default:
+		return (s[n/2-1] + s[n/2]) / 2
 	}
 }
 

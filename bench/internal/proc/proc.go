@@ -23,6 +23,20 @@ func RSS(pid int) (int64, error) {
 	return field(p, "VmRSS:")
 }
 
+// Descriptors is the number of descriptors a process has open.
+func Descriptors(pid int) (int, error) {
+	d, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if pid == os.Getpid() {
+		return len(names) - 1, err // without the one that reads
+	}
+	return len(names), err
+}
+
 // field reads "Name:   123 kB" as bytes.
 func field(p []byte, name string) (int64, error) {
 	for line := range bytes.Lines(p) {

@@ -37,6 +37,21 @@ func TestOwnProcess(t *testing.T) {
 	if n, err := proc.RSS(os.Getpid()); err != nil || n < 1<<20 {
 		t.Errorf("RSS = %d, %v", n, err)
 	}
+	n, err := proc.Descriptors(os.Getpid())
+	if err != nil || n < 3 {
+		t.Errorf("%d descriptors, %v", n, err)
+	}
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if more, err := proc.Descriptors(os.Getpid()); err != nil || more != n+1 {
+		t.Errorf("%d descriptors after %d and one more, %v", more, n, err)
+	}
+	if _, err := proc.Descriptors(1 << 30); err == nil {
+		t.Error("descriptors of no process")
+	}
 	if _, err := proc.RSS(1 << 30); err == nil {
 		t.Error("RSS of no process")
 	}

@@ -78,6 +78,7 @@ type Result struct {
 	Churn     *Churn     `json:"churn,omitempty"`
 	Storm     *Storm     `json:"storm,omitempty"`
 	Slow      *Slow      `json:"slow,omitempty"`
+	Stall     *Stall     `json:"stall,omitempty"`
 
 	Closes  map[string]int64 `json:"close_answers,omitempty"` // of the server to our Close frames, by code
 	Errors  map[string]int64 `json:"errors"`                  // by kind; empty when all was right
@@ -101,6 +102,26 @@ type Churn struct {
 	Fin       int64   `json:"ended_by_fin"`
 	Rst       int64   `json:"ended_by_rst"`
 	Cross     int64   `json:"cross_deliveries"`
+
+	Before *Level `json:"server_before,omitempty"` // at rest, after a warm-up
+	After  *Level `json:"server_after,omitempty"`  // at rest again
+}
+
+// Level is what the servers hold at rest, summed over their processes. What
+// could not be read is left out.
+type Level struct {
+	Goroutines  int   `json:"goroutines,omitempty"`
+	Descriptors int   `json:"open_descriptors,omitempty"`
+	RSS         int64 `json:"rss_bytes,omitempty"`
+	Heap        int64 `json:"heap_inuse_bytes,omitempty"` // garbage not yet collected included
+}
+
+// Add adds o.
+func (l *Level) Add(o Level) {
+	l.Goroutines += o.Goroutines
+	l.Descriptors += o.Descriptors
+	l.RSS += o.RSS
+	l.Heap += o.Heap
 }
 
 // Storm is the outcome of cutting and reconnecting everything at once.
@@ -118,6 +139,54 @@ type Slow struct {
 	Codes    map[string]int64 `json:"closed_by_code,omitempty"`
 	Survived int64            `json:"survived"`
 	Skipped  int64            `json:"skipped"` // messages the survivors never got
+
+	Memory *SlowMemory `json:"memory,omitempty"`
+	Queues *SlowQueues `json:"queues,omitempty"`
+}
+
+// SlowMemory is the resident memory of the servers above its level with all
+// connected and nothing published. It is negative after memory was returned.
+type SlowMemory struct {
+	Peak           int64   `json:"server_rss_peak_above_connected_bytes"`
+	After          int64   `json:"server_rss_after_above_connected_bytes"` // all connections have ended
+	PeakPerReader  float64 `json:"server_bytes_per_stopped_reader_peak"`
+	AfterPerReader float64 `json:"server_bytes_per_stopped_reader_after"`
+}
+
+// SlowQueues is what a gateway tells of itself, summed over its processes.
+type SlowQueues struct {
+	Peak      int64 `json:"outbound_queue_peak_bytes"` // of readings some 50 ms apart
+	Limit     int64 `json:"outbound_queue_limit_bytes"`
+	Consumers int64 `json:"slow_consumers"` // closed for not reading
+}
+
+// Stall compares the round trips of good clients without and with clients that
+// have stopped in the middle of something. Percentiles and ratios are medians
+// over the rounds, of which each has its own baseline.
+type Stall struct {
+	Asked   int64            `json:"stalled_asked"`
+	AtStart int64            `json:"stalled_held_at_start"` // of the measurement; the least of all rounds
+	AtEnd   int64            `json:"stalled_held_at_end"`   // likewise
+	Renewed int64            `json:"stalled_renewed"`       // opened anew after the server had ended them in the handshake
+	Closed  map[string]int64 `json:"stalled_closed_by_server,omitempty"`
+
+	P50Without float64      `json:"round_trip_p50_without_us"`
+	P50With    float64      `json:"round_trip_p50_with_us"`
+	P50Ratio   float64      `json:"round_trip_p50_ratio"`
+	P99Without float64      `json:"round_trip_p99_without_us"`
+	P99With    float64      `json:"round_trip_p99_with_us"`
+	P99Ratio   float64      `json:"round_trip_p99_ratio"`
+	Rounds     []StallRound `json:"rounds"`
+}
+
+// StallRound is one baseline and the measurement that followed it.
+type StallRound struct {
+	Without  *hist.Summary    `json:"round_trip_without"`
+	With     *hist.Summary    `json:"round_trip_with"`
+	P50Ratio float64          `json:"p50_ratio"`
+	P99Ratio float64          `json:"p99_ratio"`
+	AtStart  map[string]int64 `json:"stalled_held_at_start"` // by where they stopped
+	AtEnd    map[string]int64 `json:"stalled_held_at_end"`
 }
 
 // ErrorCount is the number of errors of all kinds.

@@ -35,6 +35,17 @@ func TestTable(t *testing.T) {
 		{Scenario: "idle", Server: "plain", Asked: 100000, Held: 100000, ServerCPU: 3.456,
 			RoundTrip: &hist.Summary{P50: 12.34, P90: 250, P99: 123456}},
 		{Scenario: "echo"}, {Scenario: "storm"}, bad,
+		{Scenario: "stall", Stall: &report.Stall{
+			Asked: 30, AtStart: 29, AtEnd: 28, Closed: map[string]int64{"handshake 408": 4, "header EOF": 1},
+			P99Without: 210, P99With: 420, P50Ratio: 1, P99Ratio: 2, Rounds: []report.StallRound{{P99Ratio: 1.5}, {P99Ratio: 2.5}},
+		}},
+		{Scenario: "slow", Slow: &report.Slow{
+			Memory: &report.SlowMemory{Peak: 3 << 20, After: -1 << 20, PeakPerReader: 1234.5, AfterPerReader: -99},
+			Queues: &report.SlowQueues{Peak: 1 << 20, Limit: 4 << 20, Consumers: 77},
+		}},
+		{Scenario: "churn", Churn: &report.Churn{
+			Before: &report.Level{Goroutines: 13, Descriptors: 15}, After: &report.Level{Goroutines: 14, Descriptors: 1500},
+		}},
 	}}
 	var b bytes.Buffer
 	if err := r.WriteTable(&b); err != nil {
@@ -43,6 +54,8 @@ func TestTable(t *testing.T) {
 	for _, want := range []string{
 		"100,000 / 100,000", "3.46", "12.3 / 250 / 123,456", "cross-deliveries", "1 (cross-delivery 1)",
 		"connection 3: answer differs", "interrupted",
+		"29 / 28", "5 (handshake 408 4, header EOF 1)", "210 / 420", "1.00 / 2.00", "1.50 2.50",
+		"3.0 / -1.0", "1,235 / -99", "1.0 / 4.0", "77", "13 / 14", "15 / 1,500",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,10 @@ var rows = []row{
 		return when(r.Churn, func(c *Churn) string { return Count(c.Clean) + " / " + Count(c.Fin) + " / " + Count(c.Rst) })
 	}},
 	{"cross-deliveries", func(r *Result) string { return when(r.Churn, func(c *Churn) string { return Count(c.Cross) }) }},
+	{"goroutines before / after churn", level(func(l *Level) string { return positive(float64(l.Goroutines), 0) })},
+	{"descriptors before / after churn", level(func(l *Level) string { return positive(float64(l.Descriptors), 0) })},
+	{"server RSS before / after churn MiB", level(func(l *Level) string { return positive(mib(l.RSS), 1) })},
+	{"server heap before / after churn MiB", level(func(l *Level) string { return positive(mib(l.Heap), 1) })},
 	{"all back after s", func(r *Result) string {
 		return when(r.Storm, func(s *Storm) string { return fmt.Sprintf("%.2f", s.BackSeconds) })
 	}},
@@ -60,6 +65,48 @@ var rows = []row{
 	}},
 	{"closed slow readers by code", func(r *Result) string {
 		return when(r.Slow, func(s *Slow) string { return strings.TrimSpace(kinds(s.Codes)) })
+	}},
+	{"server RSS above connected peak / after MiB", func(r *Result) string {
+		return memory(r, func(m *SlowMemory) string { return fmt.Sprintf("%.1f / %.1f", mib(m.Peak), mib(m.After)) })
+	}},
+	{"server bytes per stopped reader peak / after", func(r *Result) string {
+		return memory(r, func(m *SlowMemory) string {
+			return Count(int64(math.Round(m.PeakPerReader))) + " / " + Count(int64(math.Round(m.AfterPerReader)))
+		})
+	}},
+	{"outbound queues peak / limit MiB", func(r *Result) string {
+		return queues(r, func(q *SlowQueues) string { return fmt.Sprintf("%.1f / %.1f", mib(q.Peak), mib(q.Limit)) })
+	}},
+	{"slow consumers closed, by the server's count", func(r *Result) string {
+		return queues(r, func(q *SlowQueues) string { return Count(q.Consumers) })
+	}},
+	{"stalled asked", func(r *Result) string { return when(r.Stall, func(s *Stall) string { return Count(s.Asked) }) }},
+	{"stalled held at start / at end", func(r *Result) string {
+		return compared(r, func(s *Stall) string { return Count(s.AtStart) + " / " + Count(s.AtEnd) })
+	}},
+	{"stalled closed by the server", func(r *Result) string {
+		return when(r.Stall, func(s *Stall) string { return total(s.Closed) })
+	}},
+	{"stalled in the handshake opened again", func(r *Result) string {
+		return when(r.Stall, func(s *Stall) string { return Count(s.Renewed) })
+	}},
+	{"round trip us p50 without / with", func(r *Result) string {
+		return compared(r, func(s *Stall) string { return us(s.P50Without) + " / " + us(s.P50With) })
+	}},
+	{"round trip us p99 without / with", func(r *Result) string {
+		return compared(r, func(s *Stall) string { return us(s.P99Without) + " / " + us(s.P99With) })
+	}},
+	{"ratio p50 / p99", func(r *Result) string {
+		return compared(r, func(s *Stall) string { return fmt.Sprintf("%.2f / %.2f", s.P50Ratio, s.P99Ratio) })
+	}},
+	{"ratio p99 of each round", func(r *Result) string {
+		return when(r.Stall, func(s *Stall) string {
+			var parts []string
+			for _, x := range s.Rounds {
+				parts = append(parts, fmt.Sprintf("%.2f", x.P99Ratio))
+			}
+			return strings.Join(parts, " ")
+		})
 	}},
 	{"server processes", func(r *Result) string { return positive(float64(r.Servers), 0) }},
 	{"server RSS empty / loaded MiB", func(r *Result) string {
@@ -196,6 +243,45 @@ func when[T any](p *T, f func(*T) string) string {
 		return ""
 	}
 	return f(p)
+}
+
+// level writes a number before and after.
+func level(f func(*Level) string) func(*Result) string {
+	return func(r *Result) string {
+		if r.Churn == nil || r.Churn.Before == nil || r.Churn.After == nil {
+			return ""
+		}
+		before, after := f(r.Churn.Before), f(r.Churn.After)
+		if before == "" && after == "" {
+			return ""
+		}
+		return or(before, "-") + " / " + or(after, "-")
+	}
+}
+
+func memory(r *Result, f func(*SlowMemory) string) string {
+	return when(r.Slow, func(s *Slow) string { return when(s.Memory, f) })
+}
+
+func queues(r *Result, f func(*SlowQueues) string) string {
+	return when(r.Slow, func(s *Slow) string { return when(s.Queues, f) })
+}
+
+// compared writes what was compared, once a round is complete.
+func compared(r *Result, f func(*Stall) string) string {
+	if r.Stall == nil || len(r.Stall.Rounds) == 0 {
+		return ""
+	}
+	return f(r.Stall)
+}
+
+// total writes "3 (a 1, b 2)".
+func total(m map[string]int64) string {
+	var sum int64
+	for v := range maps.Values(m) {
+		sum += v
+	}
+	return Count(sum) + kinds(m)
 }
 
 // kinds writes " (a 1, b 2)".

@@ -16,7 +16,7 @@ import (
 )
 
 // Scenarios lists the names Options.Scenario accepts.
-var Scenarios = []string{"idle", "echo", "active", "broadcast", "churn", "storm", "slow"}
+var Scenarios = []string{"idle", "echo", "active", "broadcast", "churn", "storm", "slow", "stall"}
 
 // Options describes one scenario. Zero means the default of Complete.
 type Options struct {
@@ -44,7 +44,10 @@ type Options struct {
 	Warmup   time.Duration
 	Settle   time.Duration // before memory is read
 	Cycles   int64
-	Slow     float64 // fraction of readers that stop
+	Slow     float64 // fraction of readers that stop; with 1 until the server has ended all
+	Stalled  int     // stall: connections at each of the three places
+	Rounds   int     // stall: baselines and measurements
+	MaxRatio float64 // stall: of the p99, 0 is any
 
 	ReplyTimeout time.Duration // also of a handshake
 
@@ -83,6 +86,12 @@ func (o *Options) Complete() error {
 		return usage("-duration, -warmup and -cycles must not be negative")
 	case o.Slow < 0 || o.Slow > 1:
 		return usage("-slow must be between 0 and 1")
+	case o.Stalled < 0 || o.Stalled > 1_000_000:
+		return usage("-stalled must be between 1 and 1,000,000")
+	case o.Rounds < 0 || o.Rounds > 1000:
+		return usage("-rounds must be between 1 and 1,000")
+	case o.MaxRatio < 0:
+		return usage("-max-ratio must not be negative")
 	case o.Clients < 0 || o.Servers < 0 || o.ClientLoops < 0 || o.Handshakes < 0:
 		return usage("a number of processes, loops or handshakes must not be negative")
 	case o.URL != "" && (o.ServerBin != "" || len(o.ServerArgs) > 0 || o.Servers > 0):
@@ -105,6 +114,14 @@ func (o *Options) defaults() {
 	def(&o.ClientLoops, 1)
 	def(&o.Handshakes, 512)
 	def(&o.InFlight, 1)
+	if o.Scenario == "stall" {
+		def(&o.Duration, 5*time.Second)
+		def(&o.Rate, 2000)
+		def(&o.Stalled, 5000)
+		def(&o.Rounds, 3)
+	} else {
+		o.Stalled = 0
+	}
 	def(&o.Duration, 10*time.Second)
 	def(&o.Settle, 1500*time.Millisecond)
 	def(&o.ReplyTimeout, 30*time.Second)

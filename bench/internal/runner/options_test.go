@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"wsgateway/bench/internal/client"
 	"wsgateway/bench/internal/server"
@@ -22,6 +23,9 @@ func TestCompleteRefuses(t *testing.T) {
 		{"-active", Options{Scenario: "active", Conns: 5, Active: 6}},
 		{"rate", Options{Scenario: "echo", Conns: 5, Rate: -1}},
 		{"-slow", Options{Scenario: "slow", Conns: 5, Slow: 2}},
+		{"-stalled", Options{Scenario: "stall", Conns: 5, Stalled: -1}},
+		{"-rounds", Options{Scenario: "stall", Conns: 5, Rounds: -1}},
+		{"-max-ratio", Options{Scenario: "stall", Conns: 5, MaxRatio: -1}},
 		{"wss", Options{Scenario: "idle", Conns: 1, URL: "wss://localhost/"}},
 		{"ws://host", Options{Scenario: "idle", Conns: 1, URL: "http://localhost/"}},
 		{"ws://host", Options{Scenario: "idle", Conns: 1, URL: "ws:///x"}},
@@ -120,6 +124,34 @@ func TestConfigs(t *testing.T) {
 		if conns != o.Conns || publishers != wantPublishers || handshakes > allHandshakes || (slow > 0) != (scenario == "slow") {
 			t.Errorf("%s: %d connections, %d publishers, %d slow, %d handshakes", scenario, conns, publishers, slow, handshakes)
 		}
+	}
+}
+
+// TestStalledConfigs checks that each place gets its share of the ids, and that
+// the source addresses are not those of the good clients.
+func TestStalledConfigs(t *testing.T) {
+	o := Options{Scenario: "stall", Conns: 100, Stalled: 10_000}
+	if err := o.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	if o.Rate != 2000 || o.Duration != 5*time.Second || o.Rounds != 3 {
+		t.Errorf("defaults %+v", o)
+	}
+	p, err := makePlan(&o, 20_000)
+	if err != nil || p.servers != 2 || p.clients != 1 || p.stalled != 2 {
+		t.Fatalf("plan %+v, %v", p, err)
+	}
+	sources := map[string]bool{p.configs(&o, []string{"127.0.0.1:1"}, 1)[0].SourceFirst: true}
+	var id uint32
+	for _, c := range p.stalledConfigs(&o, []string{"127.0.0.1:1"}, 1) {
+		if !c.Stall || c.FirstID != id || c.Host != "127.0.0.1:1" || c.Path != "/" || sources[c.SourceFirst] || c.SourceCount > 250 {
+			t.Errorf("config %+v", c)
+		}
+		sources[c.SourceFirst] = true
+		id += uint32(c.Targets[0].Conns)
+	}
+	if id != 30_000 {
+		t.Errorf("%d connections", id)
 	}
 }
 

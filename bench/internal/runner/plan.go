@@ -12,6 +12,7 @@ import (
 type plan struct {
 	servers    int
 	clients    int
+	stalled    int // client processes of the connections that stall
 	handshakes int // in flight from all clients
 }
 
@@ -21,7 +22,7 @@ const (
 	serverReserve = 300
 	clientShare   = 50_000 // connections one client loop still drives well
 	perSource     = 10_000 // connections from one source address
-	churnSources  = 32     // so that ports in TIME_WAIT are not needed again soon
+	churnSources  = 32     // so that ports in TIME_WAIT are not needed again soon; also of those that stall
 	allHandshakes = 3_072  // in flight from all clients
 )
 
@@ -37,18 +38,19 @@ func makePlan(o *Options, descriptors int) (plan, error) {
 		return p, fmt.Errorf("the hard limit of descriptors is %d (ulimit -Hn): at least 1024 are needed", descriptors)
 	}
 	if p.servers == 0 {
-		p.servers = ceil(o.Conns, serverCapacity(descriptors))
+		p.servers = ceil(o.Conns+3*o.Stalled, serverCapacity(descriptors))
 	}
 	if p.clients == 0 {
 		p.clients = ceil(o.Conns, clientCapacity(descriptors))
 	}
 	p.clients = min(p.clients, o.Conns)
+	p.stalled = ceil(3*o.Stalled, clientCapacity(descriptors))
 	p.handshakes = allHandshakes
 	if n := proc.AcceptQueue(); o.loopback && n > 0 {
 		// A full accept queue drops handshakes, which are tried again after a second.
 		p.handshakes = min(p.handshakes, n*3/4)
 	}
-	if perProcessSources(o, p.clients) > 250 || p.clients > 50_000 {
+	if perProcessSources(o, p.clients) > 250 || p.clients+p.stalled > 50_000 {
 		return p, fmt.Errorf("%d connections from %d client processes need more source addresses than planned for", o.Conns, p.clients)
 	}
 	return p, nil
@@ -101,6 +103,30 @@ func (p plan) configs(o *Options, addrs []string, secret uint64) []client.Config
 			c.Targets = append(c.Targets, t)
 		}
 		cfgs[i] = c
+	}
+	return cfgs
+}
+
+// stalledConfigs makes one config per client process of the connections that
+// stall. Their source addresses follow those of the others.
+func (p plan) stalledConfigs(o *Options, addrs []string, secret uint64) []client.Config {
+	cfgs := make([]client.Config, p.stalled)
+	var id uint32
+	for i := range cfgs {
+		conns := int(client.Share(int64(3*o.Stalled), i, p.stalled))
+		cfgs[i] = client.Config{
+			Targets: []client.Target{{Addr: addrs[0], Conns: conns}},
+			FirstID: id, Host: o.host, Path: o.path, Stall: true, Secret: secret,
+			MaxHandshakes:    max(1, min(o.Handshakes, p.handshakes/p.stalled)),
+			HandshakeTimeout: o.ReplyTimeout,
+		}
+		if o.host == "" {
+			cfgs[i].Host = addrs[0]
+		}
+		if o.loopback {
+			cfgs[i].SourceFirst, cfgs[i].SourceCount = source(p.clients+i), churnSources
+		}
+		id += uint32(conns)
 	}
 	return cfgs
 }

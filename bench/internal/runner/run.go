@@ -120,7 +120,8 @@ type run struct {
 	addrs   []string
 	pids    []int // of the servers
 	fleet   *fleet.Fleet
-	kernel  int64 // memory before the first connection
+	stalled *fleet.Fleet // nil except in the scenario stall
+	kernel  int64        // memory before the first connection
 
 	handshake, roundTrip, bystander *hist.Hist
 	open                            int64 // after the last step
@@ -175,6 +176,14 @@ func (n *run) startClients(ctx context.Context) (err error) {
 	n.res.Clients = n.fleet.Size()
 	n.progress.Say("%s: %s connections from %s to %s", n.o.Scenario, report.Count(int64(n.o.Conns)),
 		processes(n.fleet.Size(), "client"), n.where())
+	if n.o.Scenario == "stall" {
+		if n.stalled, err = fleet.Start(ctx, n.plan.stalledConfigs(n.o, n.addrs, rand.Uint64())); err != nil {
+			return err
+		}
+		n.res.Clients += n.stalled.Size()
+		n.progress.Say("%s: %s connections that stall, from %s", n.o.Scenario, report.Count(int64(3*n.o.Stalled)),
+			processes(n.stalled.Size(), "client"))
+	}
 	if err := wait(ctx, n.o.Settle/2); err != nil {
 		return err
 	}
@@ -203,6 +212,9 @@ func processes(n int, what string) string {
 func (n *run) stop() {
 	if n.fleet != nil {
 		n.fleet.Stop()
+	}
+	if n.stalled != nil {
+		n.stalled.Stop()
 	}
 	var all sync.WaitGroup
 	for _, s := range n.servers {
@@ -235,17 +247,23 @@ func (n *run) absorb(st *client.Stats) {
 	n.open = st.Open
 	n.handshake.Merge(st.Handshake)
 	n.res.Pings += st.Pings
-	for k, v := range st.Errors {
-		n.res.Errors[k] += v
-	}
-	for k, v := range st.Closes {
-		if n.res.Closes == nil {
-			n.res.Closes = make(map[string]int64)
-		}
-		n.res.Closes[k] += v
-	}
+	addUp(&n.res.Closes, st.Closes)
+	n.absorbErrors(st)
+}
+
+func (n *run) absorbErrors(st *client.Stats) {
+	addUp(&n.res.Errors, st.Errors)
 	if room := 16 - len(n.res.Samples); room > 0 {
 		n.res.Samples = append(n.res.Samples, st.Samples[:min(room, len(st.Samples))]...)
+	}
+}
+
+func addUp(m *map[string]int64, o map[string]int64) {
+	for k, v := range o {
+		if *m == nil {
+			*m = make(map[string]int64)
+		}
+		(*m)[k] += v
 	}
 }
 

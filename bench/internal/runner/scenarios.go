@@ -23,6 +23,8 @@ func (n *run) scenario(ctx context.Context) error {
 		return n.churn(ctx)
 	case "storm":
 		return n.storm(ctx)
+	case "stall":
+		return n.stall(ctx)
 	}
 	return n.idle(ctx)
 }
@@ -63,21 +65,7 @@ func (n *run) loaded(ctx context.Context) error {
 	// What fill has counted belongs to the memory, not to the load.
 	n.roundTrip.Reset()
 	n.res.Messages, n.res.Seconds, n.res.PerSecond = 0, 0, 0
-	clients := n.fleet.Size()
-	start := func(i int) client.Command {
-		cmd := client.Command{
-			Op: client.OpLoad, Size: n.o.Size, InFlight: n.o.InFlight,
-			Rate: n.o.Rate / float64(clients), Bystand: n.o.Bystand / float64(clients),
-		}
-		if n.o.Active > 0 {
-			cmd.Active = int(client.Share(int64(n.o.Active), i, clients))
-			if cmd.Active == 0 { // 0 would be all
-				cmd.Active = 1
-			}
-		}
-		return cmd
-	}
-	if _, err := n.do(ctx, "load", 0, start); err != nil {
+	if _, err := n.do(ctx, "load", 0, n.load); err != nil {
 		return err
 	}
 	st, before, after, err := n.window(ctx, "echoing")
@@ -94,6 +82,22 @@ func (n *run) loaded(ctx context.Context) error {
 	}
 	n.still()
 	return n.close(ctx)
+}
+
+// load is client process i's share of the load.
+func (n *run) load(i int) client.Command {
+	clients := n.fleet.Size()
+	cmd := client.Command{
+		Op: client.OpLoad, Size: n.o.Size, InFlight: n.o.InFlight,
+		Rate: n.o.Rate / float64(clients), Bystand: n.o.Bystand / float64(clients),
+	}
+	if n.o.Active > 0 {
+		cmd.Active = int(client.Share(int64(n.o.Active), i, clients))
+		if cmd.Active == 0 { // 0 would be all
+			cmd.Active = 1
+		}
+	}
+	return cmd
 }
 
 // window measures a running load: after the warm-up the counters begin anew,
@@ -123,24 +127,40 @@ func (n *run) window(ctx context.Context, what string) (st *client.Stats, before
 	return
 }
 
+// churnWarmup cycles come before the levels of the server are read: what it
+// keeps after the first connections is no leak.
+const churnWarmup = 1000
+
 // churn repeats short lives of connections.
 func (n *run) churn(ctx context.Context) error {
+	cycles := func(total int64) func(int) client.Command {
+		return func(i int) client.Command {
+			return client.Command{Op: client.OpChurn, Size: max(16, n.o.Size), Cycles: client.Share(total, i, n.fleet.Size())}
+		}
+	}
+	if _, err := n.do(ctx, "warming up", churnWarmup, cycles(churnWarmup)); err != nil {
+		return err
+	}
+	n.handshake.Reset()
+	n.res.Closes = nil
+	levels, err := n.settled(ctx, nil)
+	if err != nil {
+		return err
+	}
 	before, err := n.spent()
 	if err != nil {
 		return err
 	}
-	clients := n.fleet.Size()
 	begin := time.Now()
-	st, err := n.do(ctx, "churning", n.o.Cycles, func(i int) client.Command {
-		return client.Command{Op: client.OpChurn, Size: max(16, n.o.Size), Cycles: client.Share(n.o.Cycles, i, clients)}
-	})
+	st, err := n.do(ctx, "churning", n.o.Cycles, cycles(n.o.Cycles))
 	n.res.Seconds = time.Since(begin).Seconds()
 	n.roundTrip.Merge(st.RoundTrip)
 	n.res.Held = int64(n.o.Conns)
 	n.res.Size, n.res.Messages = max(16, n.o.Size), st.Messages
 	n.res.Churn = &report.Churn{
 		Cycles: st.Cycles, PerSecond: float64(st.Cycles) / n.res.Seconds,
-		Clean: st.Clean, Fin: st.Fin, Rst: st.Rst, Cross: st.Errors[client.KindCross],
+		Clean: st.Clean, Fin: st.Fin, Rst: st.Rst, Cross: n.res.Errors[client.KindCross],
+		Before: total(levels),
 	}
 	if err != nil {
 		return err
@@ -150,25 +170,27 @@ func (n *run) churn(ctx context.Context) error {
 		return err
 	}
 	n.res.ServerConnect = per(before.server, after.server, st.Cycles)
-	return n.emptied(ctx)
+	return n.emptied(ctx, levels)
 }
 
-// emptied reads the memory and the goroutines of the servers after all
-// connections have ended.
-func (n *run) emptied(ctx context.Context) (err error) {
-	if err := wait(ctx, n.o.Settle); err != nil {
+// emptied compares the servers after all connections have ended with what they
+// were before.
+func (n *run) emptied(ctx context.Context, before []report.Level) error {
+	after, err := n.settled(ctx, before)
+	if err != nil {
 		return err
 	}
-	n.res.RSSLoaded, err = n.rss()
-	for _, s := range n.servers {
-		if s.Admin == "" {
-			continue
-		}
-		if g, err := s.Goroutines(ctx); err == nil {
-			n.res.Goroutines = append(n.res.Goroutines, g)
+	n.res.Churn.After = total(after)
+	if text := grown(before, after); text != "" {
+		n.res.Fault("leak", text)
+	}
+	for _, l := range after {
+		n.res.RSSLoaded += l.RSS
+		if l.Goroutines > 0 {
+			n.res.Goroutines = append(n.res.Goroutines, l.Goroutines)
 		}
 	}
-	return err
+	return nil
 }
 
 // storm cuts all connections at once and has all of them come back at once.
@@ -195,7 +217,7 @@ func (n *run) storm(ctx context.Context) error {
 }
 
 // broadcast has one publisher per group send to all readers of the group; in
-// the scenario slow, some readers stop reading meanwhile.
+// the scenario slow, some readers stop reading meanwhile, or all.
 func (n *run) broadcast(ctx context.Context) error {
 	if err := n.connect(ctx); err != nil {
 		return err
@@ -205,6 +227,11 @@ func (n *run) broadcast(ctx context.Context) error {
 	if err := n.memory(ctx); err != nil {
 		return err
 	}
+	var peak func() *peaks
+	if n.o.Scenario == "slow" {
+		peak = n.peak(ctx)
+		defer peak()
+	}
 	if _, err := n.do(ctx, "publishing", 0, fleet.Same(client.Command{Op: client.OpPublish, Size: n.o.Size, Rate: n.o.Rate})); err != nil {
 		return err
 	}
@@ -213,7 +240,7 @@ func (n *run) broadcast(ctx context.Context) error {
 		return err
 	}
 	begin := time.Now()
-	interrupted := n.rest(ctx, "publishing", n.o.Duration)
+	interrupted := n.publishing(ctx)
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	sum, err := n.do(late, "finishing", 0, fleet.Same(client.Command{Op: client.OpStop}))
@@ -235,12 +262,62 @@ func (n *run) broadcast(ctx context.Context) error {
 	if interrupted != nil {
 		return interrupted
 	}
-	if n.o.Scenario == "slow" {
-		if err := n.resume(ctx, sum, expect); err != nil {
+	if n.o.Scenario != "slow" {
+		return n.close(ctx)
+	}
+	if err := n.resume(ctx, sum, expect); err != nil {
+		return err
+	}
+	if err := n.close(ctx); err != nil {
+		return err
+	}
+	if err := wait(ctx, n.o.Settle); err != nil {
+		return err
+	}
+	return n.costs(peak())
+}
+
+// publishing waits while the publishers send: for the duration or, when all
+// readers have stopped, until the server has ended every one of them, but no
+// longer than publishMost durations.
+func (n *run) publishing(ctx context.Context) error {
+	if n.o.Scenario != "slow" || n.o.Slow < 1 {
+		return n.rest(ctx, "publishing", n.o.Duration)
+	}
+	stop := n.progress.watch("publishing until all are closed", 0, n.fleet.Progress)
+	defer stop()
+	end := time.Now().Add(publishMost * n.o.Duration)
+	// The first looks could still see the progress of connecting.
+	step := 500 * time.Millisecond
+	for time.Now().Before(end) {
+		if err := wait(ctx, min(step, time.Until(end))); err != nil {
 			return err
 		}
+		if n.fleet.Progress().Open <= int64(len(n.addrs)) { // the publishers
+			return nil
+		}
+		step = peakPeriod
 	}
-	return n.close(ctx)
+	return nil
+}
+
+const publishMost = 6
+
+// costs reports what stopped readers cost the servers.
+func (n *run) costs(p *peaks) error {
+	n.res.Slow.Queues = p.queues
+	if len(n.pids) == 0 || n.res.Slow.Stopped == 0 {
+		return nil
+	}
+	rss, err := n.rss()
+	if err != nil {
+		return err
+	}
+	m := &report.SlowMemory{Peak: p.rss - n.res.RSSLoaded, After: rss - n.res.RSSLoaded}
+	m.PeakPerReader = float64(m.Peak) / float64(n.res.Slow.Stopped)
+	m.AfterPerReader = float64(m.After) / float64(n.res.Slow.Stopped)
+	n.res.Slow.Memory = m
+	return nil
 }
 
 // delivered reports what the readers got of what was published.

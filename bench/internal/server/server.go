@@ -185,23 +185,46 @@ func (p *Process) get(ctx context.Context, path string) ([]byte, error) {
 
 // Goroutines asks the admin listener for go_goroutines.
 func (p *Process) Goroutines(ctx context.Context) (int, error) {
-	if p.Admin == "" {
-		return 0, errors.New("server has no admin address")
-	}
-	body, err := p.get(ctx, "/metrics")
+	m, err := p.Metrics(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return goroutines(body)
+	n, ok := m["go_goroutines"]
+	if !ok {
+		return 0, errors.New("no go_goroutines in /metrics")
+	}
+	return int(n), nil
 }
 
-func goroutines(metrics []byte) (int, error) {
-	for line := range bytes.Lines(metrics) {
-		if v, ok := bytes.CutPrefix(line, []byte("go_goroutines ")); ok {
-			return strconv.Atoi(strings.TrimSpace(string(v)))
+// Metrics asks the admin listener for /metrics. Each name has the sum of its
+// values over all labels.
+func (p *Process) Metrics(ctx context.Context) (map[string]float64, error) {
+	if p.Admin == "" {
+		return nil, errors.New("server has no admin address")
+	}
+	body, err := p.get(ctx, "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	return parseMetrics(body), nil
+}
+
+// parseMetrics reads the text format of Prometheus without time stamps, which
+// no exporter of its own values writes. Lines that are none are left out.
+func parseMetrics(body []byte) map[string]float64 {
+	m := make(map[string]float64)
+	for line := range bytes.Lines(body) {
+		text := string(bytes.TrimSpace(line))
+		end := strings.IndexAny(text, "{ ")
+		at := strings.LastIndexByte(text, ' ') // a label may hold spaces, the value does not
+		if end <= 0 || at < end || text[0] == '#' {
+			continue
+		}
+		if v, err := strconv.ParseFloat(text[at+1:], 64); err == nil {
+			m[text[:end]] += v
 		}
 	}
-	return 0, errors.New("no go_goroutines in /metrics")
+	return m
 }
 
 // Stop ends the server.

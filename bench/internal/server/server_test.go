@@ -1,11 +1,15 @@
 package server_test
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"wsgateway/bench/internal/server"
@@ -42,6 +46,29 @@ func TestModuleRoot(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if _, err := server.ModuleRoot(); err == nil || !strings.Contains(err.Error(), "-server-bin") {
 		t.Errorf("err = %v", err)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/metrics" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = io.WriteString(w, "# HELP a_total Some help.\n# TYPE a_total counter\na_total{reason=\"x y\"} 2\n"+
+			"a_total{reason=\"} 5\"} 3\nheap 1.5e+06\n\nbad\nworse x\ngo_goroutines 11\n")
+	}))
+	defer s.Close()
+	p := &server.Process{Admin: strings.TrimPrefix(s.URL, "http://")}
+	m, err := p.Metrics(t.Context())
+	if diff := cmp.Diff(map[string]float64{"a_total": 5, "heap": 1.5e6, "go_goroutines": 11}, m); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if n, err := p.Goroutines(t.Context()); err != nil || n != 11 {
+		t.Errorf("%d goroutines, %v", n, err)
+	}
+	s.Close()
+	if _, err := p.Metrics(t.Context()); err == nil {
+		t.Error("metrics of a server that has ended")
 	}
 }
 
