@@ -257,13 +257,13 @@ func TestStalledWriter(t *testing.T) {
 	if err := r.Send(<-conns, netpoll.Prefix{}, make([]byte, 32<<20)); err != nil {
 		t.Fatal(err)
 	}
-	r.Tick(900 * time.Millisecond)
+	tick(r, 900*time.Millisecond)
 	select {
 	case why := <-notices:
 		t.Fatalf("notice %b after 0.9 s", why)
 	default:
 	}
-	r.Tick(200 * time.Millisecond)
+	tick(r, 200*time.Millisecond)
 	if why := <-notices; why&netpoll.Stalled == 0 {
 		t.Errorf("notice %b", why)
 	}
@@ -281,7 +281,7 @@ func TestDeadline(t *testing.T) {
 	kept, late := dial(t, addr), dial(t, addr)
 	talk(t, kept)
 	eventually(t, "both are open", func() bool { return r.Stats().Conns == 2 })
-	r.Tick(2 * time.Second)
+	tick(r, 2*time.Second)
 	if why := <-notices; why&netpoll.Deadline == 0 {
 		t.Errorf("notice %b", why)
 	}
@@ -290,7 +290,7 @@ func TestDeadline(t *testing.T) {
 	}
 	talk(t, kept)
 	// The peer does not close: the close timeout does.
-	r.Tick(10 * time.Second)
+	tick(r, 10*time.Second)
 	eventually(t, "the lingering connection is closed", func() bool { return r.Stats().Conns == 1 })
 }
 

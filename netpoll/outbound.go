@@ -29,7 +29,7 @@ const segmentCost = 48
 
 // outQueue holds what the socket had no room for. It exists only while there is such.
 // Everything in it is guarded by the write lock of its connection, but for the atomics,
-// which Tick reads.
+// which Sweep reads.
 type outQueue struct {
 	segs  []segment
 	head  int // segs[:head] have been sent

@@ -26,7 +26,8 @@ type Reactor struct {
 	turns   []*Turn // of loops, then of workers; Turn.id is the index + 1
 	robin   atomic.Uint32
 
-	now            atomic.Uint32 // ms, advanced by Tick
+	now            atomic.Uint32 // ms, advanced by Advance
+	rest           time.Duration // less than a ms, of Advance
 	queuedBytes    atomic.Int64
 	queuedMessages atomic.Int64
 
@@ -193,7 +194,7 @@ func (r *Reactor) At(index uint32) Conn {
 	return makeConn(index, uint32(s.word.Load()>>32))
 }
 
-// Now returns the reactor's time in milliseconds, as of the last Tick. It wraps around after
+// Now returns the reactor's time in milliseconds, as of the last Advance. It wraps around after
 // 49 days: compare with Since.
 func (r *Reactor) Now() uint32 { return r.now.Load() }
 
@@ -213,34 +214,53 @@ func (r *Reactor) due(c Conn) bool {
 	return due != 0 && int32(r.now.Load()-due) >= 0
 }
 
-// Tick advances the reactor's time, and gives a turn to every connection whose deadline has
-// passed or whose queue has not moved for too long. The caller decides how fast time goes:
-// after the process has been stopped for a minute, no client is to blame for it. Calls must
-// not run concurrently; four a second are enough.
-func (r *Reactor) Tick(advance time.Duration) {
-	now := r.now.Add(uint32(advance / time.Millisecond))
+// Advance advances the reactor's time. The caller decides how fast time goes: after the process
+// has been stopped for a minute, no client is to blame for it. Calls must not run
+// concurrently with each other or with Sweep.
+func (r *Reactor) Advance(d time.Duration) {
+	d += r.rest
+	r.now.Add(uint32(d / time.Millisecond))
+	r.rest = d % time.Millisecond
+}
+
+// Sweep gives a turn to every connection whose deadline has passed or whose queue has not moved
+// for too long. It looks at one of parts equal parts of all connections: looking at one after
+// the other, a little apart, keeps those whose time is up together, after a storm of
+// connects, from getting their turns together.
+func (r *Reactor) Sweep(part, parts int) {
+	now := r.now.Load()
+	var due list
+	wake := func(c Conn, why Reason) {
+		if enlist, _ := r.slots.At(c.Index()).mark(c, why); enlist {
+			due.push(r, c.Index())
+		}
+	}
 	high := r.slots.High()
-	for base := uint32(0); base < high; base += slab.ChunkLen {
+	for base := uint32(part) * slab.ChunkLen; base < high; base += uint32(parts) * slab.ChunkLen {
 		chunk := r.dues.Chunk(base)
 		if chunk == nil {
 			continue // its first connection is being admitted
 		}
 		for i := range chunk {
-			due := chunk[i].Load()
-			if due != 0 && int32(now-due) >= 0 {
+			at := chunk[i].Load()
+			if at != 0 && int32(now-at) >= 0 {
 				if c := r.At(base + uint32(i)); c != 0 {
-					r.wake(c, Deadline)
+					wake(c, Deadline)
 				}
 			}
 		}
 	}
 	stall := uint32(r.cfg.WriteStall / time.Millisecond)
-	for i := range r.outs.High() {
-		q := r.outs.At(i)
-		if c := Conn(q.conn.Load()); c != 0 && now-q.moved.Load() >= stall {
-			r.wake(c, Stalled)
+	high = r.outs.High()
+	for base := uint32(part) * slab.ChunkLen; base < high; base += uint32(parts) * slab.ChunkLen {
+		for i := base; i < min(high, base+slab.ChunkLen); i++ {
+			q := r.outs.At(i)
+			if c := Conn(q.conn.Load()); c != 0 && now-q.moved.Load() >= stall {
+				wake(c, Stalled)
+			}
 		}
 	}
+	r.dispatch(due)
 	r.nudge()
 }
 

@@ -52,6 +52,12 @@ func start(t *testing.T, cfg netpoll.Config, h netpoll.Handler) (*netpoll.Reacto
 	return r, addr.String()
 }
 
+// tick lets time pass for a reactor.
+func tick(r *netpoll.Reactor, d time.Duration) {
+	r.Advance(d)
+	r.Sweep(0, 1)
+}
+
 // eventually waits until cond holds.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()

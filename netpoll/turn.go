@@ -79,7 +79,7 @@ func (t *Turn) SetInline(yes bool) {
 }
 
 // SetDeadline asks for a turn with the reason Deadline after d, counted by the clock that
-// Reactor.Tick advances; 0 withdraws it. A connection has one deadline.
+// Reactor.Advance advances; 0 withdraws it. A connection has one deadline.
 func (t *Turn) SetDeadline(d time.Duration) { t.r.setDue(t.c, d) }
 
 // Pause stops reading input, until Resume. What arrives meanwhile stays in the kernel, which

@@ -199,7 +199,7 @@ func (r *Reactor) enlist(index uint32) {
 }
 
 // nudge wakes a sleeping worker when another one has connections waiting: the backstop for
-// a worker that is held up with a list behind it. Called on every tick.
+// a worker that is held up with a list behind it. Called by every Sweep.
 func (r *Reactor) nudge() {
 	for _, w := range r.workers {
 		if w.waiting.Load() == 0 {

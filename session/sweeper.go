@@ -69,13 +69,17 @@ func (l *liveness) jittered(i uint32) uint32 {
 	return l.interval - spread/2 + (i*2654435761>>8)%spread // Knuth's multiplicative hash
 }
 
-// sweepTick is how often the gateway's time advances.
-const sweepTick = 250 * time.Millisecond
+// The gateway's time advances every sweepTick. Each time one of sweepParts of the clients is
+// looked at, so that each is four times a second.
+const (
+	sweepTick  = 25 * time.Millisecond
+	sweepParts = 10
+)
 
 // maxLateness is by how much a tick may be late and still count in full. The gateway's time
 // stands still for the rest: after the process has been stopped, swapped out or starved for
 // a minute, no client has been silent for that minute, because nobody listened.
-const maxLateness = sweepTick
+const maxLateness = 250 * time.Millisecond
 
 // sweep advances the gateway's time until ctx is over. It is the only goroutine that waits
 // for time to pass, for all sessions together.
@@ -83,7 +87,7 @@ func (s *Server) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepTick)
 	defer tick.Stop()
 	last := time.Now()
-	for {
+	for part := 0; ; part = (part + 1) % sweepParts {
 		select {
 		case <-ctx.Done():
 			return
@@ -96,16 +100,18 @@ func (s *Server) sweep(ctx context.Context) {
 			s.stats.lag.Add(uint64(late))
 			elapsed -= late
 		}
-		s.tr.Tick(elapsed)
-		s.checkLiveness()
+		s.tr.Advance(elapsed)
+		s.tr.Sweep(part, sweepParts)
+		s.checkLiveness(part, sweepParts)
 	}
 }
 
-// checkLiveness pings the clients that have been silent, and gives a turn to those that have
-// not answered: the turn reads what has arrived before it judges.
-func (s *Server) checkLiveness() {
+// checkLiveness looks at one part of the clients. It pings those that have been silent, and
+// gives a turn to those that have not answered: the turn reads what has arrived before it
+// judges.
+func (s *Server) checkLiveness(part, parts int) {
 	now, high := s.tr.Now(), s.tr.High()
-	for base := uint32(0); base < high; base += slab.ChunkLen {
+	for base := uint32(part) * slab.ChunkLen; base < high; base += uint32(parts) * slab.ChunkLen {
 		if s.live.pinged.Chunk(base) == nil || s.records.Chunk(base) == nil {
 			continue // its first connection is being admitted
 		}

@@ -19,7 +19,7 @@ type fakeTransport struct {
 
 	mu      sync.Mutex
 	now     uint32
-	stop    time.Duration // the process stands still for so long in the next Tick
+	stop    time.Duration // the process stands still for so long in the next Advance
 	stopped bool
 	deaf    map[uint32]bool
 	pings   map[uint32][]uint32 // when, by index
@@ -39,7 +39,9 @@ func (f *fakeTransport) Now() uint32 {
 	return f.now
 }
 
-func (f *fakeTransport) Tick(d time.Duration) {
+func (f *fakeTransport) Sweep(int, int) {}
+
+func (f *fakeTransport) Advance(d time.Duration) {
 	f.mu.Lock()
 	f.now += uint32(d / time.Millisecond)
 	stop := f.stop
@@ -122,7 +124,7 @@ func TestSilentClientsArePingedAndAnswer(t *testing.T) {
 			t.Fatalf("client %d was pinged %d times in 3.5 intervals", i, len(f.pings[i]))
 		}
 		at := time.Duration(f.pings[i][0]) * time.Millisecond
-		if at < testInterval*9/10 || at > testInterval*11/10+sweepTick {
+		if at < testInterval*9/10 || at > testInterval*11/10+sweepTick*sweepParts {
 			t.Fatalf("client %d was pinged after %v", i, at)
 		}
 		first[f.pings[i][0]]++
@@ -164,7 +166,7 @@ func TestDeadClientsAreFoundInTime(t *testing.T) {
 	if len(f.pings[7]) != 1 || len(f.woken[7]) != 1 {
 		t.Fatalf("the dead client was pinged at %v and judged at %v, want once each", f.pings[7], f.woken[7])
 	}
-	if d := time.Duration(f.woken[7][0]-f.pings[7][0]) * time.Millisecond; d < testTimeout || d > testTimeout+sweepTick {
+	if d := time.Duration(f.woken[7][0]-f.pings[7][0]) * time.Millisecond; d < testTimeout || d > testTimeout+sweepTick*sweepParts {
 		t.Errorf("judged %v after its ping", d)
 	}
 }

@@ -17,9 +17,10 @@ type transport interface {
 	Queued(c conn) int                                   // bytes that wait for the peer to read
 	Wake(c conn) error                                   // brings about a turn
 	Peer(c conn) netip.AddrPort
-	Now() uint32                // milliseconds of the gateway's own time
-	High() uint32               // above every index in use
-	Tick(elapsed time.Duration) // advances Now; called by one goroutine
+	Now() uint32             // milliseconds of the gateway's own time
+	High() uint32            // above every index in use
+	Advance(d time.Duration) // of Now; called by one goroutine
+	Sweep(part, parts int)   // gives turns to those whose time is up; likewise
 }
 
 // header returns the header of an unfragmented frame with n bytes of payload.
