@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	acceptBatch     = 64                     // connections accepted per readiness, before clients get their turn again
+	acceptBatch     = 16                     // connections accepted per readiness, some 300 µs, before clients get their turn again
 	refuseBatch     = 64                     // connections refused before the listener rests
 	refuseRest      = 100 * time.Millisecond // so that clients that dial again at once cost little
 	acceptBackoff   = 5 * time.Millisecond   // after an error that retrying at once would only repeat
@@ -49,7 +49,9 @@ type listener struct {
 // acceptor admits connections: it keeps their number below the limit, and survives every error
 // of accept4 without spinning.
 type acceptor struct {
-	r  *Reactor
+	r       *Reactor
+	closing sync.Mutex // held by close from beginning to end
+
 	mu sync.Mutex // guards listeners' rest and closed, and spareFD; taken before a listener's own
 
 	listeners []*listener // fixed once started, but for what mu guards
@@ -142,10 +144,13 @@ func (a *acceptor) resumeLocked(n int, why uint8) {
 	if ln.rest != 0 {
 		return
 	}
-	a.resting.Add(-1)
 	if err := ln.loop.watchListener(ln.fd, n); err != nil {
 		a.r.cfg.Logger.Error("watching a listener again failed", "addr", ln.addr.String(), "err", err)
+		ln.rest = restError
+		time.AfterFunc(acceptBackoffTo, func() { a.resume(n, restError) })
+		return
 	}
+	a.resting.Add(-1)
 }
 
 // freed is called after every close of a connection.
@@ -203,6 +208,9 @@ func (a *acceptor) serve(l *loop, n int) {
 func (a *acceptor) shed(ln *listener) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if ln.closed {
+		return
+	}
 	if a.spareFD >= 0 {
 		_ = unix.Close(a.spareFD)
 		var p peer
@@ -235,7 +243,6 @@ func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 		return 0, errno
 	}
 	r.stats.accepted.Add(1)
-	ln.backoff.Store(0)
 	index, _ := r.slots.Get() // there are as many as can be reserved
 	r.dues.Ensure(index)
 	r.peers.Ensure(index)
@@ -267,20 +274,24 @@ func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 		errors.As(err, &e)
 		return 0, e // ENOMEM or ENOSPC (max_user_watches)
 	}
+	ln.backoff.Store(0)
 	return index, 0
 }
 
 // close accepts what waits in the backlogs and closes the listeners. Workers serve what was
 // accepted.
 func (a *acceptor) close() {
+	a.closing.Lock()
+	defer a.closing.Unlock()
 	a.mu.Lock()
+	started := a.started
 	var fresh []*listener
 	for _, ln := range a.listeners {
 		if ln.closed {
 			continue
 		}
 		switch {
-		case !a.started: // neither watched nor resting
+		case !started: // neither watched nor resting
 		case ln.rest == 0:
 			_ = ln.loop.unwatch(ln.fd)
 		default:
@@ -295,7 +306,7 @@ func (a *acceptor) close() {
 	}
 	a.mu.Unlock()
 	for _, ln := range fresh {
-		for a.started {
+		for n := 0; started && n < a.r.cfg.Socket.Backlog; n++ {
 			refuse, ok := a.r.reserve()
 			if !ok {
 				break
@@ -337,6 +348,8 @@ func (r *Reactor) unreserve(refuse bool) {
 	} else {
 		r.conns.Add(-1)
 	}
+	r.acceptor.freed()
+	r.tellGone()
 }
 
 // free reports whether reserve would succeed.

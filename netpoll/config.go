@@ -58,7 +58,9 @@ type Config struct {
 }
 
 // NoInline as Config.InlineBatch sends every ready connection to the workers.
-const NoInline = 1 << 31
+const NoInline = 1 << 30
+
+const maxQueue = 1<<31 - 1 // slot.queued has 32 bits
 
 // SocketOptions are set on listeners; Linux hands them down to accepted sockets (tcp(7)),
 // so that they cost nothing per connection.
@@ -108,8 +110,8 @@ func (c Config) withDefaults() (Config, error) {
 	if err == nil && c.MaxConns > budget {
 		err = fmt.Errorf("netpoll: Config.MaxConns is %d, but the limit of open files leaves room for %d: raise RLIMIT_NOFILE", c.MaxConns, budget)
 	}
-	if err == nil && c.Loops > 255 {
-		err = fmt.Errorf("netpoll: Config.Loops is %d, more than 255", c.Loops)
+	if err == nil && (c.QueueBytes > maxQueue || c.QueueTotalBytes > maxQueue) {
+		err = fmt.Errorf("netpoll: Config.QueueBytes and QueueTotalBytes must not be more than %d", int64(maxQueue))
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -363,7 +363,16 @@ func TestPauseStopsReading(t *testing.T) {
 
 func TestZeroConn(t *testing.T) {
 	r, addr := start(t, netpoll.Config{}, &echo{})
+	checkZeroConn(t, r) // before there is any connection
 	talk(t, dial(t, addr))
+	checkZeroConn(t, r)
+}
+
+func checkZeroConn(t *testing.T, r *netpoll.Reactor) {
+	t.Helper()
+	if n := r.Queued(0); n != 0 {
+		t.Errorf("Queued: %d", n)
+	}
 	if err := r.Send(0, netpoll.Prefix{}, []byte("x")); !errors.Is(err, netpoll.ErrClosed) {
 		t.Errorf("Send: %v", err)
 	}

@@ -40,6 +40,7 @@
 //
 // # Locks
 //
-// The write lock of a connection is taken before nothing else. acceptor.mu is taken before a
+// Under the write lock of a connection only the locks of the pool of queues and of rare counters
+// are taken, which take none. acceptor.closing is taken before acceptor.mu, and that before a
 // listener's. A worker's lock is taken alone. No lock is held while a Handler is called.
 package netpoll

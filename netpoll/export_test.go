@@ -19,3 +19,14 @@ func (r *Reactor) InjectAcceptErrors(next func() unix.Errno) {
 
 // SlotSize is the size of a slot in bytes.
 const SlotSize = unsafe.Sizeof(slot{})
+
+// QueueSlots returns how many messages the list of c's outbound queue has room for.
+func (r *Reactor) QueueSlots(c Conn) int {
+	s := r.slots.At(c.Index())
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if s.out == 0 {
+		return 0
+	}
+	return cap(r.outs.At(s.out - 1).segs)
+}

@@ -95,7 +95,7 @@ func (l *loop) unwatch(fd int) error { return unix.EpollCtl(l.inner, unix.EPOLL_
 // ready is easygo's callback. easygo watches the inner set level-triggered, so returning
 // before it is empty loses nothing.
 func (l *loop) ready(netpoll.EpollEvent) {
-	for {
+	for !l.r.closing.Load() { // easygo calls once more when it has been closed
 		n, errno := epollPoll(l.inner, l.events)
 		if errno == unix.EINTR {
 			continue

@@ -38,6 +38,21 @@ type outQueue struct {
 	moved atomic.Uint32 // tick of the last progress, or of its creation
 }
 
+// waiting returns how many segments wait. Against Config.QueueMessages it is they that count:
+// what a turn has collected leaves together and counts once.
+func (q *outQueue) waiting() int { return len(q.segs) - q.head }
+
+// compact makes room at the end of a full list out of what has been sent at its front, so that a
+// queue that is never quite empty does not grow with all that passes through it.
+func (q *outQueue) compact() {
+	if q.head == 0 || len(q.segs) < cap(q.segs) && q.head < len(q.segs)/2 {
+		return
+	}
+	n := copy(q.segs, q.segs[q.head:])
+	clear(q.segs[n:])
+	q.segs, q.head = q.segs[:n], 0
+}
+
 // Prefix is the short beginning of a message, such as a frame header. It is passed by value,
 // so that nobody has to keep one on the heap.
 type Prefix struct {
@@ -79,6 +94,9 @@ func (r *Reactor) SendFinal(c Conn, p []byte) error {
 
 // send sends head and body, or shared. Only shared may be kept.
 func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
+	if !r.known(c) {
+		return ErrClosed
+	}
 	s := r.slots.At(c.Index())
 	s.wmu.Lock()
 	if uint32(s.word.Load()>>32) != c.Gen() || s.wflags&(wFinal|wBroken) != 0 {
@@ -86,8 +104,10 @@ func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
 		return ErrClosed
 	}
 	if id := s.cork.Load(); id != 0 {
+		// What is collected is promised: it must fit into the queue as well as into the buffer.
 		t := r.turns[id-1]
-		if len(t.out)+len(head)+len(body)+len(shared) <= cap(t.out) {
+		size := len(t.out) + len(head) + len(body) + len(shared)
+		if size <= cap(t.out) && int(s.queued.Load())+size+segmentCost <= r.cfg.QueueBytes {
 			t.out = append(append(append(t.out, head...), body...), shared...)
 			t.outMsgs++
 			s.wflags |= final
@@ -102,9 +122,11 @@ func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
 	s.wmu.Unlock()
 	switch {
 	case broken:
+		r.stats.dropped.Add(1)
 		r.wake(c, WriteFailed)
 		return ErrClosed
 	case !ok:
+		r.stats.dropped.Add(1)
 		r.wake(c, Overflow)
 		return ErrQueueFull
 	}
@@ -181,18 +203,19 @@ func (r *Reactor) queue(c Conn, s *slot, head, body, shared []byte, msgs int, fo
 	if s.out != 0 {
 		q = r.outs.At(s.out - 1)
 	}
-	if !force && q != nil && (queued+size+segmentCost > r.cfg.QueueBytes || q.msgs+msgs > r.cfg.QueueMessages) {
-		r.stats.overflow("queue", msgs)
+	if !force && q != nil && (queued+size+segmentCost > r.cfg.QueueBytes || q.waiting() >= r.cfg.QueueMessages) {
+		r.stats.overflows.Inc("queue")
 		return false
 	}
 	if r.queuedBytes.Load()+int64(size+segmentCost) > r.cfg.QueueTotalBytes && size > smallest {
-		r.stats.overflow("total", msgs)
+		r.stats.overflows.Inc("total")
 		if force {
 			s.wflags |= wBroken // it has been begun, and there is no room for its rest
 		}
 		return force
 	}
-	if q == nil {
+	fresh := q == nil
+	if fresh {
 		i, _ := r.outs.Get() // there are as many as connections
 		s.out = i + 1
 		q = r.outs.At(i)
@@ -203,12 +226,13 @@ func (r *Reactor) queue(c Conn, s *slot, head, body, shared []byte, msgs int, fo
 	if p == nil {
 		p = append(append(make([]byte, 0, size), head...), body...)
 	}
+	q.compact()
 	q.segs = append(q.segs, segment{p, msgs})
 	q.msgs += msgs
 	s.queued.Store(uint32(queued + size + segmentCost))
 	r.queuedBytes.Add(int64(size + segmentCost))
 	r.queuedMessages.Add(int64(msgs))
-	if len(q.segs) == 1 {
+	if fresh {
 		// The loop ignores a writable edge while nothing is queued, and one may have come
 		// between the refused write and now. Asking once more makes it come again.
 		r.flush(c, s)
@@ -257,21 +281,25 @@ func (r *Reactor) unqueue(s *slot, q *outQueue, bytes, msgs int) {
 }
 
 // dropQueue discards every message that has not been begun. The front one stays if a part
-// of it may have left, for the stream would be garbage without its rest. It expects the
-// write lock.
-func (r *Reactor) dropQueue(c Conn, s *slot) {
+// of it may have left, for the stream would be garbage without its rest, and the last one if it
+// is final. It expects the write lock.
+func (r *Reactor) dropQueue(s *slot) {
 	if s.out == 0 {
 		return
 	}
 	q := r.outs.At(s.out - 1)
-	keep := min(q.head+1, len(q.segs))
-	for i := keep; i < len(q.segs); i++ {
+	from, to := min(q.head+1, len(q.segs)), len(q.segs)
+	if s.wflags&wFinal != 0 {
+		to = max(from, to-1)
+	}
+	for i := from; i < to; i++ {
 		seg := &q.segs[i]
 		r.unqueue(s, q, len(seg.p)+segmentCost, seg.msgs)
 		r.stats.dropped.Add(uint64(seg.msgs))
-		*seg = segment{}
 	}
-	q.segs = q.segs[:keep]
+	n := from + copy(q.segs[from:], q.segs[to:])
+	clear(q.segs[n:])
+	q.segs = q.segs[:n]
 }
 
 // freeQueue gives the queue back, with whatever it still holds. It expects the write lock.
@@ -293,6 +321,9 @@ func (r *Reactor) freeQueue(s *slot) {
 // Queued returns how many bytes wait in the outbound queue of c, the cost of their
 // bookkeeping included. Any goroutine may ask.
 func (r *Reactor) Queued(c Conn) int {
+	if !r.known(c) {
+		return 0
+	}
 	s := r.slots.At(c.Index())
 	n := s.queued.Load()
 	if uint32(s.word.Load()>>32) != c.Gen() {

@@ -37,6 +37,7 @@ type Reactor struct {
 	acceptor acceptor
 	stats    stats
 
+	closing     atomic.Bool // Close has begun: loops and workers stop where they are
 	stop        chan struct{}
 	workersDone sync.WaitGroup
 	closeOnce   sync.Once
@@ -62,7 +63,6 @@ func New(cfg Config, h Handler) (*Reactor, error) {
 	}
 	r.now.Store(1)
 	r.stats.r = r
-	r.acceptor.init(r)
 	for i := range cfg.Loops {
 		l, err := newLoop(r, i)
 		if err != nil {
@@ -74,6 +74,7 @@ func New(cfg Config, h Handler) (*Reactor, error) {
 		r.loops = append(r.loops, l)
 		r.initTurn(&l.turn)
 	}
+	r.acceptor.init(r)
 	for range cfg.Workers {
 		w := &worker{r: r, wake: make(chan struct{}, 1)}
 		r.workers = append(r.workers, w)
@@ -116,6 +117,7 @@ func (r *Reactor) StopAccepting() { r.acceptor.close() }
 func (r *Reactor) Close() {
 	r.closeOnce.Do(func() {
 		r.acceptor.close()
+		r.closing.Store(true)
 		for _, l := range r.loops {
 			l.stop()
 		}
@@ -149,7 +151,17 @@ func (r *Reactor) Wait(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	r.tellGone() // the next one who waits
 	return nil
+}
+
+func (r *Reactor) tellGone() {
+	if r.conns.Load()+r.refused.Load() == 0 {
+		select {
+		case r.gone <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Wake asks for a turn of c with the reason Woken.
@@ -160,8 +172,11 @@ func (r *Reactor) Wake(c Conn) error {
 	return nil
 }
 
+// known reports whether c can be that of a connection, past or present.
+func (r *Reactor) known(c Conn) bool { return c.Gen() != 0 && c.Index() < r.slots.High() }
+
 func (r *Reactor) wake(c Conn, why Reason) bool {
-	if c.Index() >= r.slots.High() {
+	if !r.known(c) {
 		return false
 	}
 	enlist, ok := r.slots.At(c.Index()).mark(c, why)
@@ -204,7 +219,8 @@ func Since(a, b uint32) time.Duration { return time.Duration(int32(b-a)) * time.
 func (r *Reactor) setDue(c Conn, d time.Duration) {
 	var due uint32
 	if d > 0 {
-		due = max(1, r.now.Load()+uint32(d/time.Millisecond))
+		const most = 1 << 30 // ms, 12 days: half of what a comparison can tell apart
+		due = max(1, r.now.Load()+uint32(min(d/time.Millisecond, most)))
 	}
 	r.dues.At(c.Index()).Store(due)
 }
@@ -274,12 +290,7 @@ func (r *Reactor) release(index uint32, refused bool) {
 	n.Add(-1)
 	r.stats.closed.Add(1)
 	r.acceptor.freed()
-	if r.conns.Load()+r.refused.Load() == 0 {
-		select {
-		case r.gone <- struct{}{}:
-		default:
-		}
-	}
+	r.tellGone()
 }
 
 // CloseTimeout returns Config.CloseTimeout.

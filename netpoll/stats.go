@@ -33,11 +33,6 @@ type stats struct {
 	overflows    counter.Labelled
 }
 
-func (s *stats) overflow(bound string, msgs int) {
-	s.overflows.Inc(bound)
-	s.dropped.Add(uint64(msgs))
-}
-
 // waitBounds are the upper bounds of Stats.QueueWait.
 var waitBounds = []float64{10e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1}
 

@@ -44,6 +44,7 @@ type Turn struct {
 	rst  bool  // by RST, unsent and unread data discarded
 
 	resumed bool // reading may go on, although no event will say so
+	unread  bool // input may have been left unread
 
 	buf     []byte // input
 	out     []byte // output collected for c; guarded by the write lock of c
@@ -109,24 +110,35 @@ func (t *Turn) CloseFlushed(linger bool) {
 		s.oflags |= oLinger
 	}
 	s.drain = drainMax
-	s.wmu.Lock()
-	s.wflags |= wFinal
-	s.wmu.Unlock()
+	t.setFinal()
 	t.r.setDue(t.c, t.r.cfg.CloseTimeout)
 }
 
-// Abort closes the connection at the end of this turn. What is queued is dropped; where the
-// kernel still holds data it is dropped as well, and the peer gets a RST.
+// Abort closes the connection at the end of this turn, and refuses to send from now on. What is
+// queued is dropped; where the kernel still holds data it is dropped as well, and the peer gets a
+// RST.
 func (t *Turn) Abort(err error) {
 	if t.done == nil {
 		t.done, t.rst = err, true
+		t.setFinal()
 	}
 }
+
+func (t *Turn) setFinal() {
+	t.s.wmu.Lock()
+	t.s.wflags |= wFinal
+	t.s.wmu.Unlock()
+}
+
+// Unread reports whether input may be waiting that this turn has left unread: because the
+// connection is paused, or does not read what it is sent, or has used up its turn. Then its
+// silence says nothing.
+func (t *Turn) Unread() bool { return t.unread }
 
 // DropQueued discards the queued messages that have not been begun, counted as dropped.
 func (t *Turn) DropQueued() {
 	t.s.wmu.Lock()
-	t.r.dropQueue(t.c, t.s)
+	t.r.dropQueue(t.s)
 	t.s.wmu.Unlock()
 }
 
@@ -155,7 +167,7 @@ func (t *Turn) contain() {
 }
 
 func (t *Turn) attach(c Conn, s *slot) {
-	t.c, t.s, t.done, t.rst, t.resumed = c, s, nil, false, false
+	t.c, t.s, t.done, t.rst, t.resumed, t.unread = c, s, nil, false, false, false
 }
 
 // serve does a turn for the attached connection, whose word is running, and gives it up.
@@ -205,15 +217,40 @@ func (t *Turn) handle(why Reason) (more Reason) {
 
 // notice passes on what still holds after the input has been read.
 func (t *Turn) notice(note Reason) {
-	if note&Deadline != 0 && !t.r.due(t.c) {
-		note &^= Deadline
+	if note&Deadline != 0 && (t.unread || !t.r.due(t.c)) {
+		note &^= Deadline // another Sweep will find it
 	}
-	if note&Stalled != 0 && t.s.queued.Load() == 0 {
+	if note&Stalled != 0 && !t.stalled() {
 		note &^= Stalled
 	}
 	if note != 0 {
 		t.r.handler.Notice(t, note)
 	}
+}
+
+// stalled reports whether the queue has not moved for too long, this turn's flush included: the
+// edge that reports room comes only when a good part of the socket's buffer is free.
+func (t *Turn) stalled() bool {
+	t.s.wmu.Lock()
+	defer t.s.wmu.Unlock()
+	if t.s.out == 0 {
+		return false
+	}
+	moved := t.r.outs.At(t.s.out - 1).moved.Load()
+	return Since(moved, t.r.now.Load()) >= t.r.cfg.WriteStall
+}
+
+// choked reports whether so much output waits that the connection is not to be read. It looks
+// under the write lock: a sender that publishes its message tries once more before it unlocks, so
+// that what still waits then has met a full socket, whose edge will bring the next turn.
+// After the last message no input can add to the output, and the peer's end is worth reading.
+func (t *Turn) choked() bool {
+	if int(t.s.queued.Load()) <= t.r.cfg.ReadHighWater {
+		return false
+	}
+	t.s.wmu.Lock()
+	defer t.s.wmu.Unlock()
+	return int(t.s.queued.Load()) > t.r.cfg.ReadHighWater && t.s.wflags&wFinal == 0
 }
 
 // read delivers input until there is none, the turn's budget is spent, or the handler or
@@ -222,13 +259,14 @@ func (t *Turn) notice(note Reason) {
 func (t *Turn) read() (more Reason) {
 	s, r := t.s, t.r
 	for budget := r.cfg.TurnBytes; ; {
-		if t.done != nil || s.oflags&(oPaused|oClosing) != 0 {
+		switch {
+		case t.done != nil || s.oflags&oClosing != 0:
 			return 0
-		}
-		if int(s.queued.Load()) > r.cfg.ReadHighWater {
-			return 0 // the writable edge that drains the queue brings the next turn
-		}
-		if budget <= 0 {
+		case s.oflags&oPaused != 0 || t.choked():
+			t.unread = true
+			return 0
+		case budget <= 0:
+			t.unread = true
 			return Readable
 		}
 		n, errno := recvBytes(s.fd, t.buf)
@@ -348,7 +386,10 @@ func (t *Turn) finish(more Reason) {
 	if t.done == errFlushed {
 		t.done = nil
 	}
-	t.closed()
+	t.setFinal()
+	if s.oflags&oOpened != 0 {
+		t.closed()
+	}
 	r.setDue(c, 0)
 	s.wmu.Lock()
 	fd := s.fd

@@ -64,7 +64,7 @@ type worker struct {
 
 	mu       sync.Mutex
 	list     list
-	stamp    time.Time // when the oldest part of list was pushed, as far as known
+	stamps   stamps
 	sleeping bool
 
 	waiting atomic.Int32 // list.n, for those who look without the lock
@@ -76,9 +76,7 @@ type worker struct {
 // push appends a batch under one lock, and wakes the worker if it sleeps.
 func (w *worker) push(l list, now time.Time) {
 	w.mu.Lock()
-	if w.list.n == 0 {
-		w.stamp = now
-	}
+	w.stamps.push(l.n, now)
 	w.list.append(w.r, l)
 	w.waiting.Store(int32(w.list.n))
 	wake := w.sleeping
@@ -104,12 +102,51 @@ func (w *worker) take(v *worker, dst []uint32) int {
 	}
 	n := v.list.take(v.r, dst, max)
 	v.waiting.Store(int32(v.list.n))
-	stamp := v.stamp
+	since := v.stamps.take(n)
 	v.mu.Unlock()
 	if n > 0 {
-		w.r.stats.observeWait(w.turn.id, time.Since(stamp), n)
+		w.r.stats.observeWait(w.turn.id, time.Since(since), n)
 	}
 	return n
+}
+
+// stamps remembers when the connections of a list were pushed, batch by batch. When there
+// are more batches than it can tell apart, the newest ones count as pushed together.
+type stamps struct {
+	ring [32]struct {
+		n  int
+		at time.Time
+	}
+	head, len int
+}
+
+func (s *stamps) push(n int, at time.Time) {
+	if n == 0 {
+		return
+	}
+	if s.len == len(s.ring) {
+		s.ring[(s.head+s.len-1)%len(s.ring)].n += n
+		return
+	}
+	e := &s.ring[(s.head+s.len)%len(s.ring)]
+	e.n, e.at = n, at
+	s.len++
+}
+
+// take removes the n oldest and returns when the first of them was pushed.
+func (s *stamps) take(n int) (first time.Time) {
+	first = s.ring[s.head].at
+	for n > 0 && s.len > 0 {
+		e := &s.ring[s.head]
+		k := min(n, e.n)
+		e.n -= k
+		n -= k
+		if e.n == 0 {
+			s.head = (s.head + 1) % len(s.ring)
+			s.len--
+		}
+	}
+	return first
 }
 
 // run is the worker's goroutine: started by Reactor.Start, ended by Reactor.Close closing
@@ -117,7 +154,7 @@ func (w *worker) take(v *worker, dst []uint32) int {
 func (w *worker) run() {
 	defer w.r.workersDone.Done()
 	var batch [takeMax]uint32
-	for {
+	for !w.r.closing.Load() {
 		n := w.take(w, batch[:])
 		for i := 1; n == 0 && i < len(w.r.workers); i++ {
 			n = w.take(w.r.workers[(int(w.turn.id)+i)%len(w.r.workers)], batch[:])
@@ -130,9 +167,11 @@ func (w *worker) run() {
 		}
 		start := time.Now()
 		w.turn.busySince.Store(start.UnixNano())
-		for i, index := range batch[:n] {
+		for _, index := range batch[:n] {
+			if w.r.closing.Load() {
+				break // Close serves whatever is left
+			}
 			w.turn.run(index)
-			batch[i] = 0
 		}
 		w.turn.busySince.Store(0)
 		w.turn.stats.busy.Add(uint64(time.Since(start)))

@@ -23,9 +23,9 @@ type Config struct {
 
 	HandshakeTimeout time.Duration // from accept to the whole request head; default 5 s
 	FrameTimeout     time.Duration // for a frame that has begun; default 10 s
-	MessageTimeout   time.Duration // for a fragmented message, between its frames; default 30 s
-	// MinRate extends FrameTimeout and MessageTimeout by a second for every so many
-	// bytes received, so that big messages may take their time on slow lines. Default
+	MessageTimeout   time.Duration // for a message that has begun, all its frames; default 30 s
+	// MinRate lets big messages take their time on slow lines: with each FrameTimeout or
+	// MessageTimeout in which so many bytes a second have come, another one begins. Default
 	// 1024 bytes/s.
 	MinRate int
 

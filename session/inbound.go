@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -144,6 +145,11 @@ func (s *Server) refuse(t *netpoll.Turn, rec *record, err error) {
 	t.CloseFlushed(true)
 }
 
+// maxFrames is how many messages and control frames of one client are handled in a turn. A
+// client that sends thousands of tiny ones waits for its next turn with the rest, and is not
+// read until it is through with them.
+const maxFrames = 64
+
 // frames takes bytes of an upgraded client.
 func (s *Server) frames(t *netpoll.Turn, rec *record, p []byte) {
 	l := t.Local().(*local)
@@ -154,27 +160,65 @@ func (s *Server) frames(t *netpoll.Turn, rec *record, p []byte) {
 		l.dec = wsproto.Decoder{}
 	}
 	l.decBusy = true
-	s.decode(t, rec, dec, p)
+	rest := s.decode(t, rec, dec, p)
 	l.decBusy = false
+	if len(rest) == 0 {
+		return
+	}
+	if rec.part == 0 {
+		s.newPartial(rec).dec, l.dec = l.dec, wsproto.Decoder{}
+	}
+	pt := s.parts.At(rec.part - 1)
+	kept, err := s.bufs.Grow(nil, len(rest))
+	if err != nil {
+		s.fail(t, rec, wsproto.StatusTryAgainLater, "out of memory")
+		return
+	}
+	pt.rest, pt.restOff = append(kept, rest...), 0
+	s.deadline(t, rec, 0)
+	t.Pause()
+	_ = s.tr.Wake(t.Conn()) // its turn is running: it exists
 }
 
-// decode takes frames from p until it is used up.
-func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []byte) {
+// frameRest goes on with what an earlier turn left, if there is something.
+func (s *Server) frameRest(t *netpoll.Turn, rec *record) {
+	if rec.part == 0 {
+		return
+	}
+	pt := s.parts.At(rec.part - 1)
+	if pt.restOff == len(pt.rest) {
+		return
+	}
+	rest := s.decode(t, rec, &pt.dec, pt.rest[pt.restOff:])
+	if len(rest) > 0 {
+		pt.restOff = len(pt.rest) - len(rest)
+		_ = s.tr.Wake(t.Conn())
+		return
+	}
+	if rec.part != 0 { // a frame is incomplete
+		s.bufs.Free(pt.rest)
+		pt.rest, pt.restOff = nil, 0
+	}
+	t.Resume()
+}
+
+// decode takes frames from p until it is used up, or the turn has handled enough of them: then
+// it returns the rest.
+func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []byte) (rest []byte) {
 	c, l := t.Conn(), t.Local().(*local)
 	route := s.routes.at(rec.load().route())
-	size, progress := len(p), false
-	for {
+	for range maxFrames {
 		ev, n, err := dec.Next(p, &route.limits, s.bufs)
 		if err != nil {
 			dec.Release(s.bufs)
 			s.refuseFrame(t, rec, err)
-			return
+			return nil
 		}
 		p = p[n:]
 		switch ev.Kind {
 		case wsproto.NeedMore:
-			s.park(t, rec, dec, size, progress)
-			return
+			s.park(t, rec, dec)
+			return nil
 		case wsproto.Message:
 			l.stats.received(ev.Opcode)
 			if !rec.closing(c) {
@@ -189,10 +233,14 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 			reason := string(ev.Payload)
 			dec.Release(s.bufs) // before its owner, if it is a partial, is given back
 			s.closed(t, rec, ev.Code, reason)
-			return
+			return nil
 		}
-		progress = true
 	}
+	if len(p) == 0 {
+		_, _, _ = dec.Next(nil, &route.limits, s.bufs) // frees the last message
+		s.park(t, rec, dec)
+	}
+	return p
 }
 
 // deliver calls OnMessage, and survives its panic.
@@ -215,16 +263,21 @@ const maxQueuedForPong = 16 << 10
 // closed handles the client's Close frame: it is answered, once, with the same code and reason
 // (RFC 6455 §5.5.1), and the server closes the connection (§7.1.1).
 func (s *Server) closed(t *netpoll.Turn, rec *record, code wsproto.StatusCode, reason string) {
-	c := t.Conn()
-	if rec.begin(c, ByClient, code) {
-		l := t.Local().(*local)
-		l.scratch = wsproto.AppendClose(l.scratch[:0], code, reason)
-		_ = s.tr.SendFinal(c, l.scratch) // or the socket has failed
-	} else {
+	if !rec.begin(t.Conn(), ByClient, code) {
+		_, code = rec.end() // ours was first
 		reason = ""
 	}
+	s.sendClose(t, code, reason)
 	s.over(t, rec, ByClient, code, reason, true)
 	t.CloseFlushed(false)
+}
+
+// sendClose sends a Close frame unless one has been sent. Whoever began to close may not have
+// come to it.
+func (s *Server) sendClose(t *netpoll.Turn, code wsproto.StatusCode, reason string) {
+	l := t.Local().(*local)
+	l.scratch = wsproto.AppendClose(l.scratch[:0], code, reason)
+	_ = s.tr.SendFinal(t.Conn(), l.scratch) // ErrClosed: it has, or the socket has failed
 }
 
 // refuseFrame ends the session of a client that broke the protocol, or sent more than there
@@ -242,9 +295,8 @@ func (s *Server) refuseFrame(t *netpoll.Turn, rec *record, err error) {
 }
 
 // park keeps what is incomplete for the next turn, and sets the time by which it has to be
-// complete. n is how many bytes this turn brought, progress whether a message or control
-// frame was among them.
-func (s *Server) park(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, n int, progress bool) {
+// complete.
+func (s *Server) park(t *netpoll.Turn, rec *record, dec *wsproto.Decoder) {
 	frame, message := dec.MidFrame(), dec.MidMessage()
 	if !frame && !message {
 		if !dec.AtRest() {
@@ -261,16 +313,15 @@ func (s *Server) park(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, n int,
 		pt.dec, *dec = *dec, wsproto.Decoder{}
 	}
 	pt := s.parts.At(rec.part - 1)
-	if progress && !message {
-		pt.since, pt.bytes = s.tr.Now(), 0
-	}
-	pt.bytes += n
-	timeout := s.cfg.MessageTimeout
+	now, done := s.tr.Now(), pt.dec.Progress()
+	left := time.Duration(math.MaxInt64)
 	if frame {
-		timeout = s.cfg.FrameTimeout
+		left = pt.frame.left(done.Frames, done.Bytes, now, s.cfg.FrameTimeout, s.cfg.MinRate)
 	}
-	timeout += time.Duration(pt.bytes/s.cfg.MinRate) * time.Second
-	s.deadline(t, rec, max(timeout-netpoll.Since(pt.since, s.tr.Now()), time.Millisecond))
+	if message {
+		left = min(left, pt.message.left(done.Messages, done.Bytes, now, s.cfg.MessageTimeout, s.cfg.MinRate))
+	}
+	s.deadline(t, rec, left)
 }
 
 // deadline sets the deadline of an open session; while closing it is the closing handshake's.
@@ -283,9 +334,7 @@ func (s *Server) deadline(t *netpoll.Turn, rec *record, d time.Duration) {
 func (s *Server) newPartial(rec *record) *partial {
 	i, _ := s.parts.Get() // there are as many as connections
 	rec.part = i + 1
-	pt := s.parts.At(i)
-	pt.since = s.tr.Now()
-	return pt
+	return s.parts.At(i)
 }
 
 func (s *Server) dropPartial(rec *record) {
@@ -295,6 +344,7 @@ func (s *Server) dropPartial(rec *record) {
 	pt := s.parts.At(rec.part - 1)
 	pt.dec.Release(s.bufs)
 	s.bufs.Free(pt.head)
+	s.bufs.Free(pt.rest)
 	*pt = partial{}
 	s.parts.Put(rec.part - 1)
 	rec.part = 0

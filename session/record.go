@@ -2,7 +2,9 @@ package session
 
 import (
 	"sync/atomic"
+	"time"
 
+	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
 
@@ -50,7 +52,9 @@ func (r *record) store(m meta)    { r.meta.Store(uint64(m)) }
 // did before.
 func (r *record) begin(c conn, by Initiator, code wsproto.StatusCode) bool {
 	old := r.ended.Load()
-	return uint32(old>>32) != c.Gen() && r.ended.CompareAndSwap(old, uint64(c.Gen())<<32|uint64(by)<<16|uint64(code))
+	// A caller that was held up since it saw c open must not overwrite what its successor has
+	// noted: generations only grow.
+	return int32(uint32(old>>32)-c.Gen()) < 0 && r.ended.CompareAndSwap(old, uint64(c.Gen())<<32|uint64(by)<<16|uint64(code))
 }
 
 // closing reports whether somebody has begun to end session c.
@@ -65,11 +69,31 @@ func (r *record) end() (by Initiator, code wsproto.StatusCode) {
 // partial holds what is incomplete of a client's input. A connection has one only while
 // there is such. The owner's.
 type partial struct {
-	dec   wsproto.Decoder // after the upgrade
-	head  []byte          // before it: the request so far
-	seen  int             // bytes of head that have been searched for its end
-	since uint32          // Now when it began
-	bytes int             // received since then
+	head []byte // before the upgrade: the request so far
+	seen int    // bytes of head that have been searched for its end
+
+	dec     wsproto.Decoder // after it
+	rest    []byte          // input that the last turn had no time for
+	restOff int             // of it, already done
+	frame   window
+	message window
+}
+
+// window bounds the time for a frame or a message: it has to be complete, or to have brought
+// a minimum of bytes, within a timeout, whereupon the next window begins.
+type window struct {
+	seq   uint32 // which frame or message
+	since uint32 // Now when the window began
+	bytes uint64 // progress when it began
+}
+
+// left returns how long a frame or message may still take.
+func (w *window) left(seq uint32, bytes uint64, now uint32, timeout time.Duration, rate int) time.Duration {
+	least := uint64(timeout.Seconds() * float64(rate))
+	if w.since == 0 || w.seq != seq || bytes-w.bytes >= max(1, least) {
+		*w = window{seq, max(1, now), bytes}
+	}
+	return max(timeout-netpoll.Since(w.since, now), time.Millisecond)
 }
 
 // extra holds what few sessions have. Immutable.

@@ -193,9 +193,9 @@ func (s *Server) beginClose(c conn, code wsproto.StatusCode, reason string) erro
 		return ErrClosed
 	}
 	var buf [maxHeader + wsproto.MaxControlPayload]byte
-	err := s.tr.SendFinal(c, wsproto.AppendClose(buf[:0], code, reason))
-	_ = s.tr.Wake(c) // its turn sets the time for the client's answer
-	return err
+	_ = s.tr.SendFinal(c, wsproto.AppendClose(buf[:0], code, reason)) // or its turn has sent it for us
+	_ = s.tr.Wake(c)                                                  // its turn sets the time for the client's answer
+	return nil
 }
 
 // Opened implements netpoll.Handler.
@@ -235,8 +235,8 @@ func (s *Server) Ended(t *netpoll.Turn) {
 	if rec.load().phase() == phaseHandshake {
 		s.stats.handshake(statusAborted)
 	}
-	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
 	t.CloseFlushed(false)
+	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
 }
 
 // Notice implements netpoll.Handler.
@@ -261,6 +261,10 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			s.refuse(t, rec, wsproto.ErrTimeout)
 		}
 	case phaseOpen, phaseClosing:
+		s.frameRest(t, rec)
+		if m = rec.load(); m.phase() == phaseOver {
+			return
+		}
 		switch {
 		case why&(netpoll.Overflow|netpoll.Stalled) != 0:
 			s.slow(t, rec, why)
@@ -269,15 +273,15 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			t.SetDeadline(s.reactor.CloseTimeout())
 		case why&netpoll.Deadline != 0 && m.phase() == phaseClosing:
 			s.stats.evictions.Inc("close_timeout")
-			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 			t.Abort(errEvicted)
+			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 		case why&netpoll.Deadline != 0:
 			s.stats.evictions.Inc("message_timeout")
 			s.fail(t, rec, wsproto.StatusPolicyViolation, "message took too long")
-		case s.live.dead(c.Index(), s.tr.Now()):
+		case !t.Unread() && s.live.dead(c.Index(), s.tr.Now()):
 			s.stats.evictions.Inc("ping_timeout")
-			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 			t.Abort(errEvicted)
+			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 		}
 	}
 }
@@ -300,12 +304,11 @@ func (s *Server) slow(t *netpoll.Turn, rec *record, why netpoll.Reason) {
 // fail ends the session with a Close frame of ours and does not wait for the client's
 // (RFC 6455 §7.1.7).
 func (s *Server) fail(t *netpoll.Turn, rec *record, code wsproto.StatusCode, reason string) {
-	c := t.Conn()
-	if rec.begin(c, ByServer, code) {
-		l := t.Local().(*local)
-		l.scratch = wsproto.AppendClose(l.scratch[:0], code, reason)
-		_ = s.tr.SendFinal(c, l.scratch) // or the socket has failed
+	if !rec.begin(t.Conn(), ByServer, code) {
+		_, code = rec.end() // somebody was first, and may not have sent it yet
+		reason = ""
 	}
+	s.sendClose(t, code, reason)
 	s.over(t, rec, ByServer, code, "", false)
 	t.CloseFlushed(true)
 }

@@ -50,6 +50,15 @@ func (l *liveness) dead(i, now uint32) bool {
 	return heard != 0 && pinged != 0 && int32(heard-pinged) < 0 && now-pinged >= l.timeout
 }
 
+// settle forgets a ping that has been answered, so that no comparison is ever made with one of
+// weeks ago.
+func (l *liveness) settle(i uint32) {
+	heard, pinged := l.heard.At(i).Load(), l.pinged.At(i).Load()
+	if pinged != 0 && int32(heard-pinged) >= 0 {
+		l.pinged.At(i).Store(0)
+	}
+}
+
 // due reports whether a client has been silent for so long that it has to be pinged.
 func (l *liveness) due(i, now uint32) bool {
 	heard, pinged := l.heard.At(i).Load(), l.pinged.At(i).Load()
@@ -116,6 +125,7 @@ func (s *Server) checkLiveness(part, parts int) {
 			continue // its first connection is being admitted
 		}
 		for i := base; i < base+slab.ChunkLen; i++ {
+			s.live.settle(i)
 			switch {
 			case s.live.due(i, now):
 				s.ping(i, now)
@@ -135,8 +145,8 @@ func (s *Server) ping(i, now uint32) {
 	if m.phase() != phaseOpen {
 		return
 	}
-	s.live.pinged.At(i).Store(max(1, now))
 	if s.tr.SendShared(netpoll.MakeConn(i, m.gen()), pingFrame) == nil {
+		s.live.pinged.At(i).Store(max(1, now))
 		s.stats.pings.Add(1)
 	}
 }

@@ -77,10 +77,23 @@ type Decoder struct {
 	delivered bool // buf is an event's payload, to be freed at the next call
 	done      bool // a Close frame or an error was reported
 
+	progress Progress
+
 	nhead, nctl uint8
 	head        [maxHeader]byte
 	ctl         [MaxControlPayload]byte
 }
+
+// Progress counts what a Decoder has begun and taken since it was the zero value. The counts wrap
+// around: they serve to see whether something has happened between two looks.
+type Progress struct {
+	Frames   uint32 // frames of which at least a byte has come
+	Messages uint32 // data messages of which the first header has come and the payload was incomplete
+	Bytes    uint64 // payload bytes taken into the decoder's own memory
+}
+
+// Progress returns the counts.
+func (d *Decoder) Progress() Progress { return d.progress }
 
 // Next consumes bytes from the front of p, which it may overwrite, since it
 // unmasks in place. It returns the first event and how many bytes it consumed;
@@ -159,6 +172,7 @@ func (d *Decoder) begin(h *header) {
 	d.frames++
 	if h.op != OpContinuation {
 		d.op = h.op
+		d.progress.Messages++
 	}
 }
 
@@ -171,6 +185,7 @@ func (d *Decoder) take(chunk []byte, lim *Limits, bufs Buffers) error {
 	d.maskPos = uint8((int(d.maskPos) + len(chunk)) & 3)
 	left := d.left
 	d.left -= int64(len(chunk))
+	d.progress.Bytes += uint64(len(chunk))
 	if d.frameOp.IsControl() {
 		d.nctl += uint8(copy(d.ctl[d.nctl:], chunk))
 		return nil

@@ -27,6 +27,9 @@ func (h *header) whole(rest []byte) bool { return int64(len(rest)) >= h.length }
 // is 0 and what came of it is kept.
 func (d *Decoder) header(p []byte, lim *Limits) (header, int, error) {
 	if d.nhead == 0 {
+		if len(p) > 0 {
+			d.progress.Frames++
+		}
 		h, err := d.parseHeader(p, lim)
 		if err != nil || h.size > 0 {
 			return h, int(h.size), err
