@@ -276,8 +276,12 @@ func (r *Reactor) Sweep(part, parts int) {
 			}
 		}
 	}
-	r.dispatch(due)
 	r.nudge()
+	if due.n > 0 {
+		// To one worker, however many they are: nobody is in a hurry, and the others' cores
+		// stay free for clients that are.
+		r.nextWorker().push(due, time.Now())
+	}
 }
 
 // release gives a closed connection's slot back, and lets listeners go on that waited for it.

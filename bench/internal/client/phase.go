@@ -57,8 +57,9 @@ func (l *loop) command(r *request) {
 		r.done <- l.take()
 		return
 	case r.cmd.Op == OpMark:
-		r.done <- l.take()
-		l.prog.done.Store(0)
+		st := l.take()
+		l.prog.done.Store(0) // before the answer, after which Progress may be asked
+		r.done <- st
 		return
 	case r.cmd.Op == OpStop:
 		if s, ok := l.ph.(stopper); ok {
