@@ -54,6 +54,14 @@ type client struct {
 
 func dial(t testing.TB, addr, path string) *client {
 	t.Helper()
+	c := connect(t, addr, path)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// connect is dial for a caller that closes the client itself.
+func connect(t testing.TB, addr, path string) *client {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	conn, br, _, err := ws.Dialer{}.Dial(ctx, "ws://"+addr+path)
@@ -63,7 +71,6 @@ func dial(t testing.TB, addr, path string) *client {
 	if br == nil {
 		br = bufio.NewReader(conn)
 	}
-	t.Cleanup(func() { conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
