@@ -84,6 +84,14 @@ func run(args []string, stdout, stderr *os.File) int {
 		fmt.Fprintf(stderr, "bench: %v (-help lists the flags)\n", err)
 		return exitUsage
 	}
+	if s.json != "" && s.json != "-" { // better to fail now than after minutes of load
+		f, err := os.OpenFile(s.json, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			fmt.Fprintln(stderr, "bench: -json:", err)
+			return exitUsage
+		}
+		_ = f.Close()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once

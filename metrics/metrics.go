@@ -154,8 +154,15 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	count(sent, float64(st.SentBinary), "binary")
 	count(receivedBytes, float64(st.ReadBytes))
 	count(sentBytes, float64(st.SentBytes))
+	known := map[[2]string]uint64{
+		{"1000", "client"}: 0, {"1001", "client"}: 0, {"1005", "client"}: 0, {"1006", "transport"}: 0,
+		{"1001", "server"}: 0, {"1002", "server"}: 0, {"1006", "server"}: 0, {"1013", "server"}: 0,
+	}
 	for _, n := range st.Closes {
-		count(closes, float64(n.Count), n.Code, n.Initiator)
+		known[[2]string{n.Code, n.Initiator}] = n.Count
+	}
+	for labels, n := range known {
+		count(closes, float64(n), labels[0], labels[1])
 	}
 	count(panics, float64(st.HandlerPanics))
 	count(contained, float64(st.Panics))

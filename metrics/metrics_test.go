@@ -75,6 +75,13 @@ func TestValues(t *testing.T) {
 # HELP wsgateway_closes_total Sessions that ended, by status code and by who began.
 # TYPE wsgateway_closes_total counter
 wsgateway_closes_total{code="1000",initiator="client"} 3
+wsgateway_closes_total{code="1001",initiator="client"} 0
+wsgateway_closes_total{code="1001",initiator="server"} 0
+wsgateway_closes_total{code="1002",initiator="server"} 0
+wsgateway_closes_total{code="1005",initiator="client"} 0
+wsgateway_closes_total{code="1006",initiator="server"} 0
+wsgateway_closes_total{code="1006",initiator="transport"} 0
+wsgateway_closes_total{code="1013",initiator="server"} 0
 wsgateway_closes_total{code="4xxx",initiator="server"} 1
 # HELP wsgateway_connections Open connections, those in the opening or closing handshake included.
 # TYPE wsgateway_connections gauge

@@ -32,7 +32,7 @@ type Config struct {
 	MaxConns int
 	// Spare is how many connections over MaxConns may be open just to be refused in an
 	// orderly way. With that many, accepting pauses and clients wait in the backlog.
-	// Default: half the reserve of FDBudget, at most 128.
+	// Default: what FDBudget says, at most 128.
 	Spare int
 
 	// InlineBatch is up to how many ready inline connections a loop serves itself

@@ -21,6 +21,9 @@ import (
 // A socket file that nobody listens on any more is replaced.
 func (r *Reactor) Listen(addr string, reusePort bool) (net.Addr, error) {
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		if path == "" || path == "@" {
+			return nil, fmt.Errorf("listen on %s: no path", addr)
+		}
 		return r.listenUnix(path)
 	}
 	lc := net.ListenConfig{
@@ -127,18 +130,22 @@ func (r *Reactor) tcpOptions(fd int, reusePort bool) error {
 }
 
 // FDBudget says how many connections RLIMIT_NOFILE allows, and how many more may be open only
-// to be refused. A reserve is kept back for everything else the process opens: a fifth of
-// the limit, at least 32 and at most 256 descriptors, half of it for refusals.
+// to be refused. A reserve is kept back for them and for everything else the process opens: a
+// fifth of the limit, at least 48 and at most 256 descriptors. Of it 40 are never used for
+// refusals, since a process that is merely full must still answer whoever asks how it is.
 func FDBudget() (conns, spare int, err error) {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
 		return 0, 0, os.NewSyscallError("getrlimit", err)
 	}
-	const most = 1 << 26 // slots are allocated as needed, their directory is not
+	const (
+		most  = 1 << 26 // slots are allocated as needed, their directory is not
+		least = 64
+	)
 	n := int(min(lim.Cur, most))
-	reserve := min(max(n/5, 32), 256)
-	if n <= reserve {
-		return 0, 0, fmt.Errorf("netpoll: the limit of open files is %d: at least 64 are needed", n)
+	if n < least {
+		return 0, 0, fmt.Errorf("netpoll: the limit of open files (RLIMIT_NOFILE) is %d: at least %d are needed", n, least)
 	}
-	return n - reserve, reserve / 2, nil
+	reserve := min(max(n/5, 48), 256)
+	return n - reserve, min(reserve-40, 128), nil
 }

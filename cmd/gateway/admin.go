@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,7 +53,7 @@ func newAdmin(addr string, server *session.Server, log *slog.Logger) (*admin, er
 	})
 	return &admin{
 		addr: ln.Addr().String(),
-		ln:   patientListener{ln, log},
+		ln:   newPatientListener(ln, log),
 		done: make(chan struct{}),
 		http: &http.Server{
 			Handler:           mux,
@@ -83,21 +84,62 @@ func (a *admin) close() {
 	_ = a.ln.Close() // where it has not been served
 }
 
-// patientListener is a listener whose Accept outlives errors. net/http ends serving on most, and
-// without its admin address a gateway looks dead to whoever watches it.
+// adminConns is how many connections the admin address serves at once; more wait in the backlog.
+// It keeps pollers from using up the descriptors of clients.
+const adminConns = 16
+
+// patientListener is a listener with a bound, whose Accept outlives errors. net/http ends
+// serving on most, and without its admin address a gateway looks dead to whoever watches it.
 type patientListener struct {
 	net.Listener
-	log *slog.Logger
+	log    *slog.Logger
+	slots  chan struct{} // a token for each open connection
+	closed chan struct{}
+	once   *sync.Once
+}
+
+func newPatientListener(ln net.Listener, log *slog.Logger) patientListener {
+	return patientListener{ln, log, make(chan struct{}, adminConns), make(chan struct{}), new(sync.Once)}
 }
 
 // Accept returns a connection, or net.ErrClosed.
 func (l patientListener) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, err := l.Listener.Accept()
-		if err == nil || errors.Is(err, net.ErrClosed) {
-			return c, err
+		if err == nil {
+			return &slotConn{Conn: c, slots: l.slots}, nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil, err
 		}
 		l.log.Warn("accepting on the admin address failed", "err", err, "again_in", pause)
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-l.closed:
+			return nil, net.ErrClosed
+		}
 	}
+}
+
+// Close closes the listener, and ends an Accept that waits for a place.
+func (l patientListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// slotConn gives its place back when it is closed.
+type slotConn struct {
+	net.Conn
+	once  sync.Once
+	slots chan struct{}
+}
+
+func (c *slotConn) Close() error {
+	c.once.Do(func() { <-c.slots })
+	return c.Conn.Close()
 }

@@ -24,6 +24,8 @@ type options struct {
 	maxFragments     int
 	queueBytes       int
 	queueMessages    int
+	queueTotal       int64
+	inboundTotal     int64
 	pingInterval     time.Duration
 	pingTimeout      time.Duration
 	handshakeTimeout time.Duration
@@ -74,6 +76,8 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.maxFragments, "max-fragments", 1024, "most frames of one message")
 	fs.IntVar(&o.queueBytes, "queue-bytes", 256<<10, "unsent bytes of one client before it is closed as too slow")
 	fs.IntVar(&o.queueMessages, "queue-messages", 256, "unsent messages of one client before it is closed as too slow")
+	fs.Int64Var(&o.queueTotal, "queue-total-bytes", 256<<20, "unsent bytes of all clients together")
+	fs.Int64Var(&o.inboundTotal, "inbound-total-bytes", 256<<20, "memory for incomplete requests and messages of all clients together")
 	fs.DurationVar(&o.pingInterval, "ping-interval", 27*time.Second, "silence after which a client is pinged, ±10 %")
 	fs.DurationVar(&o.pingTimeout, "ping-timeout", 20*time.Second, "time a client has to answer a ping")
 	fs.DurationVar(&o.handshakeTimeout, "handshake-timeout", 5*time.Second, "time a client has for its request")
@@ -106,6 +110,8 @@ func (o *options) check() error {
 		{"max-fragments", int64(o.maxFragments), false},
 		{"queue-bytes", int64(o.queueBytes), false},
 		{"queue-messages", int64(o.queueMessages), false},
+		{"queue-total-bytes", o.queueTotal, false},
+		{"inbound-total-bytes", o.inboundTotal, false},
 		{"ping-interval", int64(o.pingInterval), false},
 		{"ping-timeout", int64(o.pingTimeout), false},
 		{"handshake-timeout", int64(o.handshakeTimeout), false},

@@ -102,18 +102,25 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	if most, _, err := netpoll.FDBudget(); err != nil {
+		return nil, err
+	} else if o.maxConns > most {
+		return nil, fmt.Errorf("-max-conns %d: the limit of open files (RLIMIT_NOFILE) is %d and leaves room for %d", o.maxConns, fds, most)
+	}
 	cfg := session.Config{
 		Routes: []session.Route{
 			{Path: "/", Handler: session.Echo{}, Inline: true},
 			{Path: "/broadcast", Handler: session.NewBroadcast()},
 		},
 		Reactor: netpoll.Config{
-			Loops:         o.loops,
-			Workers:       o.workers,
-			MaxConns:      o.maxConns,
-			QueueBytes:    o.queueBytes,
-			QueueMessages: o.queueMessages,
+			Loops:           o.loops,
+			Workers:         o.workers,
+			MaxConns:        o.maxConns,
+			QueueBytes:      o.queueBytes,
+			QueueMessages:   o.queueMessages,
+			QueueTotalBytes: o.queueTotal,
 		},
+		InboundBytes:     o.inboundTotal,
 		HandshakeTimeout: o.handshakeTimeout,
 		PingInterval:     o.pingInterval,
 		PingTimeout:      o.pingTimeout,

@@ -24,7 +24,8 @@ func TestDescriptorLimit(t *testing.T) {
 		// The hard limit too: the gateway raises the soft one itself.
 		wrap: []string{"sh", "-c", `ulimit -n 100 && exec "$@"`, "sh"},
 		// A dial that waits in the kernel's queue must not run into a deadline.
-		args: []string{"-ping-interval", "60s"},
+		// More listeners take more descriptors, which must not be those of the admin port.
+		args: []string{"-ping-interval", "60s", "-listen", "127.0.0.1:0", "-listen", "127.0.0.1:0", "-listen", "127.0.0.1:0"},
 	})
 	m := g.scrape(t)
 	limit := int(m.sum("wsgateway_connections_limit"))
@@ -67,6 +68,13 @@ func TestDescriptorLimit(t *testing.T) {
 	t.Logf("limit %d, CPU %.1f %% while full", limit, 100*burn)
 	if burn >= 0.05 && !raceEnabled {
 		t.Errorf("CPU %.1f %% while full, want less than 5 %%", 100*burn)
+	}
+	// Merely full, it still tells those who ask, several at a time.
+	for range 6 {
+		status, err := heldGet(t, g.admin, "/livez")
+		if err != nil || status != 200 {
+			t.Errorf("/livez while full: %d, %v", status, err)
+		}
 	}
 	m = g.scrape(t)
 
@@ -144,4 +152,22 @@ func upgrade(addr string, conn net.Conn) outcome {
 		return outcome{err: fmt.Errorf("waited: %w", err)}
 	}
 	return outcome{err: err}
+}
+
+// heldGet asks the admin port over a connection of its own, which stays open until the test ends.
+func heldGet(t *testing.T, addr, path string) (status int, err error) {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", addr, ioTimeout)
+	if err != nil {
+		return 0, err
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: admin\r\n\r\n", path); err != nil {
+		return 0, err
+	}
+	_, err = fmt.Fscanf(c, "HTTP/1.1 %d", &status)
+	return status, err
 }
