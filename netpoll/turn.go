@@ -24,7 +24,8 @@ type Handler interface {
 	// Ended says that the peer has sent its last byte.
 	Ended(t *Turn)
 	// Notice delivers the reasons Woken, Deadline, Overflow and Stalled of a turn, after
-	// the input that was waiting has been delivered: silence is judged only then.
+	// the input that was waiting has been delivered: silence is judged only then. Where input
+	// had to be left unread, Deadline is withheld, and Turn.Unread says so.
 	Notice(t *Turn, why Reason)
 	// Closed is the last call. The descriptor is closed after it, and the index of the
 	// connection is free for another one.
