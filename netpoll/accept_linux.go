@@ -263,7 +263,7 @@ func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 	s.word.Store(word(gen)<<32 | stateQueued)
 	s.wmu.Unlock()
 	l := r.loops[a.robin.Add(1)%uint32(len(r.loops))]
-	if err := l.watch(s.fd, makeConn(index, gen)); err != nil {
+	if err := l.watch(s.fd, MakeConn(index, gen)); err != nil {
 		s.wmu.Lock()
 		s.fd = -1
 		s.word.Store(word(gen+1) << 32)

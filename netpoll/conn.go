@@ -12,9 +12,7 @@ import (
 type Conn uint64
 
 // MakeConn returns the connection that used, uses or will use slot index for the gen-th time.
-func MakeConn(index, gen uint32) Conn { return makeConn(index, gen) }
-
-func makeConn(index, gen uint32) Conn { return Conn(gen)<<32 | Conn(index) }
+func MakeConn(index, gen uint32) Conn { return Conn(gen)<<32 | Conn(index) }
 
 // Index returns the slot of c: dense, below [Reactor.Capacity], and free for tables that run
 // parallel to the reactor's own. It is valid for such a use until Handler.Closed returns.
@@ -73,7 +71,7 @@ const (
 )
 
 // slot is what the reactor knows of a connection. No pointers: the collector never looks
-// at it. 56 bytes.
+// at it. 48 bytes.
 type slot struct {
 	word atomic.Uint64
 

@@ -45,8 +45,8 @@ func (h *funcs) Closed(t *netpoll.Turn, err error) {
 }
 
 func TestSlotIsSmall(t *testing.T) {
-	if netpoll.SlotSize > 64 {
-		t.Errorf("a slot takes %d bytes, more than a cache line", netpoll.SlotSize)
+	if netpoll.SlotSize != 48 {
+		t.Errorf("a slot takes %d bytes, and says that it takes 48", netpoll.SlotSize)
 	}
 }
 
@@ -225,6 +225,28 @@ func TestTotalQueueBound(t *testing.T) {
 	}
 	if st := r.Stats(); full != 8 || st.Overflows["total"] == 0 {
 		t.Errorf("overflows: %v", st.Overflows)
+	}
+}
+
+// Tiny messages count like all others.
+func TestTotalQueueBoundOfTinyMessages(t *testing.T) {
+	conns := make(chan netpoll.Conn, 2)
+	h := &funcs{opened: func(t *netpoll.Turn) { conns <- t.Conn() }}
+	const total = 1 << 20
+	r, addr := start(t, netpoll.Config{QueueBytes: total, QueueTotalBytes: total, QueueMessages: 1 << 20}, h)
+	for range 2 {
+		dial(t, addr)
+		id := <-conns
+		var err error
+		for err == nil {
+			err = r.Send(id, netpoll.Prefix{}, make([]byte, 64))
+			if q := r.Stats().QueueBytes; q > total {
+				t.Fatalf("%d bytes queued in all", q)
+			}
+		}
+		if !errors.Is(err, netpoll.ErrQueueFull) {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -150,7 +150,7 @@ func (l *loop) batch(events []unix.EpollEvent) (handed bool) {
 		if why == 0 {
 			continue // a fresh or drained socket has room, and nobody waits for that
 		}
-		enlist, ok := s.mark(makeConn(index, uint32(ev.Pad)), why)
+		enlist, ok := s.mark(MakeConn(index, uint32(ev.Pad)), why)
 		switch {
 		case !ok:
 			st.stale.Add(1)

@@ -116,8 +116,8 @@ func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
 		}
 		t.spill(s)
 	}
+	s.wflags |= final // before, so that queue knows
 	ok := r.write(c, s, head, body, shared, 1, final != 0)
-	s.wflags |= final
 	broken := s.wflags&wBroken != 0
 	s.wmu.Unlock()
 	switch {
@@ -187,9 +187,9 @@ func sendAll(fd int32, a, b []byte) (sent int, errno unix.Errno) {
 	return sent, 0
 }
 
-// smallest is the size up to which a message may exceed the bound of all queues together: a
-// Close frame must not fail for it. It would take as many connections to make it matter.
-const smallest = 128
+// smallFinal is the size up to which the last message of a connection may exceed the bound of all
+// queues together: a Close frame must not fail for it.
+const smallFinal = 128
 
 // queue keeps a message, or the rest of one, for later. It expects the write lock. One
 // message always finds room in the empty queue of a connection, whatever its size: a message
@@ -207,7 +207,8 @@ func (r *Reactor) queue(c Conn, s *slot, head, body, shared []byte, msgs int, fo
 		r.stats.overflows.Inc("queue")
 		return false
 	}
-	if r.queuedBytes.Load()+int64(size+segmentCost) > r.cfg.QueueTotalBytes && size > smallest {
+	exempt := s.wflags&wFinal != 0 && size <= smallFinal
+	if r.queuedBytes.Load()+int64(size+segmentCost) > r.cfg.QueueTotalBytes && !exempt {
 		r.stats.overflows.Inc("total")
 		if force {
 			s.wflags |= wBroken // it has been begun, and there is no room for its rest

@@ -132,7 +132,7 @@ func (r *Reactor) Close() {
 				continue
 			}
 			gen, _ := s.begin()
-			t.attach(makeConn(i, gen), s)
+			t.attach(MakeConn(i, gen), s)
 			t.Abort(ErrReactorClosed)
 			t.finish(0)
 		}
@@ -206,7 +206,7 @@ func (r *Reactor) At(index uint32) Conn {
 	if s.fd <= 0 {
 		return 0
 	}
-	return makeConn(index, uint32(s.word.Load()>>32))
+	return MakeConn(index, uint32(s.word.Load()>>32))
 }
 
 // Now returns the reactor's time in milliseconds, as of the last Advance. It wraps around after

@@ -151,7 +151,7 @@ const drainMax = 64 << 20
 func (t *Turn) run(index uint32) {
 	s := t.r.slots.At(index)
 	gen, why := s.begin()
-	t.attach(makeConn(index, gen), s)
+	t.attach(MakeConn(index, gen), s)
 	t.serve(why)
 }
 

@@ -39,7 +39,7 @@
 //
 // # Memory
 //
-// A session that waits costs about 130 bytes here and in netpoll, in records without pointers.
+// A session that waits costs about 110 bytes here and in netpoll, in records without pointers.
 // Buffers exist for as long as something is incomplete or unsent, and are bounded for each
 // client (Route.MaxMessage, Config.Head, Reactor.QueueBytes) and for all together
 // (Config.InboundBytes, Reactor.QueueTotalBytes).
