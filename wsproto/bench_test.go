@@ -58,6 +58,7 @@ func TestNoAllocation(t *testing.T) {
 	ping := frameMask(fin|opPing, zero, []byte("ping"))
 	parts := cat(frameMask(opText, zero, []byte("ab")), ping, frameMask(fin|opCont, zero, []byte("cd")))
 	tooBig := head(fin|opBin, 1<<40)
+	bad, badText, badClose := []byte{0x81, 0x00}, []byte{0x81, 0x81, 0, 0, 0, 0, 0xFF}, []byte{0x88, 0x81, 0, 0, 0, 0, 1}
 	dst := make([]byte, 0, 1<<20)
 	payload := make([]byte, 300)
 	browser := []byte(browserHead)
@@ -70,9 +71,9 @@ func TestNoAllocation(t *testing.T) {
 		{"ping", func() { next(ping, wsproto.Ping) }},
 		{"split message", func() { next(text[:50], wsproto.NeedMore); next(text[50:], wsproto.Message) }},
 		{"fragments and ping", func() { next(parts, wsproto.Ping, wsproto.Message) }},
-		{"bad frame", func() { fail([]byte{0x81, 0x00}) }},
-		{"bad text", func() { fail([]byte{0x81, 0x81, 0, 0, 0, 0, 0xFF}) }},
-		{"bad close", func() { fail([]byte{0x88, 0x81, 0, 0, 0, 0, 1}) }},
+		{"bad frame", func() { fail(bad) }},
+		{"bad text", func() { fail(badText) }},
+		{"bad close", func() { fail(badClose) }},
 		{"too big", func() { fail(tooBig) }},
 		{"AppendFrame", func() { dst = wsproto.AppendFrame(dst[:0], wsproto.OpBinary, payload) }},
 		{"AppendClose", func() { dst = wsproto.AppendClose(dst[:0], wsproto.StatusGoingAway, "a\xFF✓") }},

@@ -2,15 +2,31 @@ package wsproto
 
 import (
 	"encoding/binary"
+	"math"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 )
 
-// Limits bounds what a peer may send. Both fields must be greater than zero.
+// Limits bounds what a peer may send, and says what has been agreed on with it.
 type Limits struct {
-	MaxMessage   int64 // payload bytes of one message
-	MaxFragments int   // frames of one message, empty ones counted
+	MaxMessage   int64 // payload bytes of one message, after decompression; greater than zero
+	MaxFragments int   // frames of one message, empty ones counted; greater than zero
+	// Only is OpText or OpBinary if that type of message is the only one to be taken; the zero
+	// value takes both.
+	Only Opcode
+	// Inflater decompresses if permessage-deflate has been agreed on, else it is nil. It
+	// is the property of whoever calls Next, and may be another one with each call.
+	Inflater *Inflater
+}
+
+// most returns how many payload bytes a message may have on the wire. What does not compress
+// grows: in the worst case, with a small window and fixed codes, by an eighth and some bytes.
+func (l *Limits) most(deflated bool) int64 {
+	if !deflated {
+		return l.MaxMessage
+	}
+	return l.MaxMessage + min(l.MaxMessage/8+64, math.MaxInt64-l.MaxMessage)
 }
 
 // Kind says what an Event is.
@@ -31,9 +47,14 @@ type Event struct {
 	Opcode Opcode     // of a Message: OpText or OpBinary
 	Code   StatusCode // of a Close: the peer's code, StatusNoStatus when the frame was empty
 
+	// Deflated is, of a message that came compressed, the number of its payload bytes on the
+	// wire; else it is 0.
+	Deflated int
+
 	// Payload is the message or the control payload, unmasked; of a Close it is
-	// the reason. It is a view into the bytes given to Next or into the
-	// decoder's own memory: valid until the next call of Next or Release.
+	// the reason. It is a view into the bytes given to Next, or into the memory of the
+	// decoder or of its Inflater: valid until the next call of Next or Release, or another
+	// decoder's use of the Inflater.
 	Payload []byte
 }
 
@@ -68,6 +89,8 @@ type Decoder struct {
 	text   textState // of the message under way
 	op     Opcode    // of the message under way; OpContinuation is none
 
+	deflated bool // the message under way is compressed
+
 	frameOp Opcode  // of the frame under way
 	fin     bool    // of the frame under way
 	mask    [4]byte // of the frame under way
@@ -89,8 +112,13 @@ type Decoder struct {
 type Progress struct {
 	Frames   uint32 // frames of which at least a byte has come
 	Messages uint32 // data messages of which the first header has come and the payload was incomplete
+	Tiny     uint32 // fragments of under TinyFragment bytes
 	Bytes    uint64 // payload bytes taken into the decoder's own memory
 }
+
+// TinyFragment is the payload size in bytes below which a fragment counts as tiny: such fragments
+// cost the receiver more than the sender.
+const TinyFragment = 128
 
 // Progress returns the counts.
 func (d *Decoder) Progress() Progress { return d.progress }
@@ -128,7 +156,7 @@ func (d *Decoder) Next(p []byte, lim *Limits, bufs Buffers) (Event, int, error) 
 				payload := p[n : n+int(h.length) : n+int(h.length)]
 				n += len(payload)
 				ws.Cipher(payload, h.mask, 0)
-				return d.finishInPlace(h.op, payload, n, len(p), bufs)
+				return d.finishInPlace(&h, payload, n, len(p), lim, bufs)
 			}
 			d.begin(&h)
 		}
@@ -154,10 +182,30 @@ func (d *Decoder) Next(p []byte, lim *Limits, bufs Buffers) (Event, int, error) 
 			return d.fail(errText, len(p), bufs)
 		}
 		ev := Event{Kind: Message, Opcode: d.op, Payload: d.buf}
+		if d.deflated {
+			wire := d.buf
+			if err := d.inflate(&ev, wire, lim, bufs); err != nil {
+				return d.fail(err, len(p), bufs)
+			}
+		}
 		d.endMessage()
 		d.delivered = d.buf != nil
 		return ev, n, nil
 	}
+}
+
+// inflate replaces the payload of a compressed message. The buffer that held it is given back.
+func (d *Decoder) inflate(ev *Event, wire []byte, lim *Limits, bufs Buffers) error {
+	out, owned, err := lim.Inflater.inflate(wire, ev.Opcode == OpText, lim.MaxMessage, bufs)
+	if err != nil {
+		return err
+	}
+	d.freeBuffer(bufs)
+	ev.Payload, ev.Deflated = out, len(wire)
+	if owned {
+		d.buf, d.delivered = out, true
+	}
+	return nil
 }
 
 // begin notes the header of a frame whose payload goes into our own memory.
@@ -170,9 +218,17 @@ func (d *Decoder) begin(h *header) {
 		return
 	}
 	d.frames++
+	d.countTiny(h)
 	if h.op != OpContinuation {
-		d.op = h.op
+		d.op, d.deflated = h.op, h.rsv1
 		d.progress.Messages++
+	}
+}
+
+// countTiny counts a tiny part of a fragmented message.
+func (d *Decoder) countTiny(h *header) {
+	if h.length < TinyFragment && (!h.fin || h.op == OpContinuation) {
+		d.progress.Tiny++
 	}
 }
 
@@ -190,7 +246,7 @@ func (d *Decoder) take(chunk []byte, lim *Limits, bufs Buffers) error {
 		d.nctl += uint8(copy(d.ctl[d.nctl:], chunk))
 		return nil
 	}
-	if d.op == OpText && !d.text.feed(chunk) {
+	if d.op == OpText && !d.deflated && !d.text.feed(chunk) {
 		return errText
 	}
 	if cap(d.buf)-len(d.buf) < len(chunk) {
@@ -198,7 +254,7 @@ func (d *Decoder) take(chunk []byte, lim *Limits, bufs Buffers) error {
 		// message; there is no reason to go beyond what may still come.
 		most := left
 		if !d.fin {
-			most = lim.MaxMessage - int64(len(d.buf))
+			most = lim.most(d.deflated) - int64(len(d.buf))
 		}
 		room := max(int64(len(chunk)), min(int64(len(d.buf)), most))
 		var err error
@@ -212,18 +268,25 @@ func (d *Decoder) take(chunk []byte, lim *Limits, bufs Buffers) error {
 
 // finishInPlace ends a frame whose payload lies complete in the input: a control
 // frame, or a final frame with no payload byte of its message before it.
-func (d *Decoder) finishInPlace(op Opcode, payload []byte, n, all int, bufs Buffers) (Event, int, error) {
+func (d *Decoder) finishInPlace(h *header, payload []byte, n, all int, lim *Limits, bufs Buffers) (Event, int, error) {
+	op, deflated := h.op, h.rsv1
 	if op.IsControl() {
 		return d.control(op, payload, n, all, bufs)
 	}
+	d.countTiny(h)
 	if op == OpContinuation {
-		op = d.op
+		op, deflated = d.op, d.deflated
 	}
-	if op == OpText && !utf8.Valid(payload) {
+	ev := Event{Kind: Message, Opcode: op, Payload: payload}
+	if deflated {
+		if err := d.inflate(&ev, payload, lim, bufs); err != nil {
+			return d.fail(err, all, bufs)
+		}
+	} else if op == OpText && !utf8.Valid(payload) {
 		return d.fail(errText, all, bufs)
 	}
 	d.endMessage()
-	return Event{Kind: Message, Opcode: op, Payload: payload}, n, nil
+	return ev, n, nil
 }
 
 // control turns a complete control frame into an event.
@@ -275,7 +338,7 @@ func (d *Decoder) finish(bufs Buffers) {
 
 // endMessage forgets the message under way, but for its buffer.
 func (d *Decoder) endMessage() {
-	d.frames, d.op, d.text = 0, OpContinuation, textState{}
+	d.frames, d.op, d.deflated, d.text = 0, OpContinuation, false, textState{}
 }
 
 func (d *Decoder) freeBuffer(bufs Buffers) {

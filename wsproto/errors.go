@@ -37,5 +37,8 @@ var (
 	errCloseReason    = &ProtocolError{StatusInvalidPayload, "5.5.1", "close reason is not UTF-8"}
 	errText           = &ProtocolError{StatusInvalidPayload, "8.1", "text is not UTF-8"}
 	errTooBig         = &ProtocolError{StatusTooBig, "", "message too big"}
+	errUnwanted       = &ProtocolError{StatusUnsupportedData, "5.6", "this type of message is not taken here"}
+	errInflate        = &ProtocolError{StatusInvalidPayload, "", "corrupt compressed message"}
+	errStreams        = &ProtocolError{StatusPolicyViolation, "", "too many streams in a compressed message"}
 	errFragments      = &ProtocolError{StatusPolicyViolation, "", "too many fragments"}
 )

@@ -206,6 +206,46 @@ func cutExtension(p []byte) (rest []byte, ok bool) {
 	}
 }
 
+// nextExtension returns the next element of an extension list that validExtensions has accepted,
+// empty at its end, and what is behind it.
+func nextExtension(p []byte) (e, rest []byte) {
+	for p = trim(p); len(p) > 0 && p[0] == ','; p = trim(p[1:]) {
+	}
+	rest, _ = cutExtension(p)
+	return p[:len(p)-len(rest)], rest
+}
+
+// cutName splits an element of an extension list into its name and its parameters.
+func cutName(e []byte) (name, params []byte) {
+	rest, _ := cutToken(e)
+	return e[:len(e)-len(rest)], trim(rest)
+}
+
+// nextParam takes the first parameter, ";" token [ "=" value ], from the front of params. A value
+// is nil if there is none; one that was quoted is resolved into scratch.
+func nextParam(params, scratch []byte) (name, value, rest []byte) {
+	p := trim(params[1:])
+	rest, _ = cutToken(p)
+	name, rest = p[:len(p)-len(rest)], trim(rest)
+	if len(rest) == 0 || rest[0] != '=' {
+		return name, nil, rest
+	}
+	p = trim(rest[1:])
+	if p[0] != '"' {
+		rest, _ = cutToken(p)
+		return name, p[:len(p)-len(rest)], trim(rest)
+	}
+	rest, _ = cutQuotedToken(p[1:])
+	quoted := p[1 : len(p)-len(rest)-1]
+	for i := 0; i < len(quoted); i++ {
+		if quoted[i] == '\\' {
+			i++
+		}
+		scratch = append(scratch, quoted[i])
+	}
+	return name, scratch, trim(rest)
+}
+
 func cutToken(p []byte) (rest []byte, ok bool) {
 	n := 0
 	for n < len(p) && octets[p[n]]&tokenOctet != 0 {

@@ -5,6 +5,7 @@ import "encoding/binary"
 const (
 	finBit    = 0x80
 	rsvBits   = 0x70
+	rsv1Bit   = 0x40
 	opBits    = 0x0F
 	maskBit   = 0x80
 	maxHeader = 14 // two bytes, a 64-bit length and a masking key
@@ -16,6 +17,7 @@ type header struct {
 	mask   [4]byte
 	op     Opcode
 	fin    bool
+	rsv1   bool  // the frame begins a compressed message
 	size   uint8 // bytes it takes on the wire; 0 while it is incomplete
 }
 
@@ -97,13 +99,14 @@ func (d *Decoder) parseHeader(p []byte, lim *Limits) (h header, err error) {
 			return h, errNotMinimal
 		}
 	}
-	if !op.IsControl() && int64(length) > lim.MaxMessage-int64(len(d.buf)) {
+	if !op.IsControl() && int64(length) > lim.most(d.deflated || p[0]&rsv1Bit != 0)-int64(len(d.buf)) {
 		return h, errTooBig
 	}
 	if len(p) < at+4 {
 		return h, nil
 	}
-	h.fin, h.op, h.length = p[0]&finBit != 0, op, int64(length)
+	h.fin, h.rsv1 = p[0]&finBit != 0, p[0]&rsv1Bit != 0
+	h.op, h.length = op, int64(length)
 	h.mask = [4]byte(p[at:])
 	h.size = uint8(at + 4)
 	return h, nil
@@ -111,12 +114,13 @@ func (d *Decoder) parseHeader(p []byte, lim *Limits) (h header, err error) {
 
 // checkFirst judges the first octet of a frame, given the message under way.
 func (d *Decoder) checkFirst(b0 byte, lim *Limits) error {
-	// No extension is negotiated, so that no reserved bit has a meaning. An
-	// extension that gives one to RSV1 would be asked here.
-	if b0&rsvBits != 0 {
+	op := Opcode(b0 & opBits)
+	// Only permessage-deflate gives a reserved bit a meaning: RSV1, on the first frame of a
+	// data message (RFC 7692 §6).
+	if rsv := b0 & rsvBits; rsv != 0 &&
+		(rsv != rsv1Bit || lim.Inflater == nil || op == OpContinuation || op.IsControl()) {
 		return errReservedBit
 	}
-	op := Opcode(b0 & opBits)
 	switch {
 	case op.IsReserved():
 		return errReservedOpcode
@@ -131,6 +135,8 @@ func (d *Decoder) checkFirst(b0 byte, lim *Limits) error {
 		return errInMessage
 	case d.frames >= lim.MaxFragments:
 		return errFragments
+	case lim.Only != 0 && op != OpContinuation && op != lim.Only:
+		return errUnwanted
 	}
 	return nil
 }

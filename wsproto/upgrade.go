@@ -21,11 +21,15 @@ type Accept struct {
 	// those the handshake itself is made of; its values must have no control
 	// characters.
 	Header []Field
+	// Deflate accepts an offer of permessage-deflate (RFC 7692) that can be met, without
+	// context takeover in either direction. Any other is declined.
+	Deflate bool
 }
 
 // Agreement is what a handshake has settled. It does not refer to the request.
 type Agreement struct {
 	Subprotocol string // one of Accept.Subprotocols, or empty
+	Deflate     bool   // permessage-deflate is in use
 }
 
 // Upgrader answers checked requests. It is reusable, one per worker, and not safe
@@ -36,6 +40,7 @@ type Upgrader struct {
 	scratch []byte
 	chosen  string
 	header  []Field
+	deflate string // header line that accepts the extension, or empty
 }
 
 // NewUpgrader returns an Upgrader.
@@ -48,11 +53,13 @@ func NewUpgrader() *Upgrader {
 
 // Upgrade runs the zero-copy Upgrader of gobwas/ws over the head in memory and
 // appends the response, 101, to dst. The request must be that of the head, and
-// have passed ParseRequest and CheckUpgrade. No extension is accepted. On an
-// error, which wraps a *RequestError, nothing is appended.
+// have passed ParseRequest and CheckUpgrade. On an error, which wraps a *RequestError, nothing is appended.
 func (u *Upgrader) Upgrade(dst, head []byte, r *Request, a *Accept) ([]byte, Agreement, error) {
-	u.chosen, u.header = "", nil
+	u.chosen, u.header, u.deflate = "", nil, ""
 	if a != nil {
+		if a.Deflate {
+			u.deflate = r.deflateOffer()
+		}
 		for i := range a.Header {
 			if !validField(&a.Header[i]) {
 				return dst, Agreement{}, fmt.Errorf("wsproto: response header field %q: %w", a.Header[i].Name, ErrInternal)
@@ -72,7 +79,7 @@ func (u *Upgrader) Upgrade(dst, head []byte, r *Request, a *Accept) ([]byte, Agr
 	}
 	u.mem = memory{in: head, out: dst}
 	_, err := u.ws.Upgrade(&u.mem)
-	out, agreed := u.mem.out, Agreement{Subprotocol: u.chosen}
+	out, agreed := u.mem.out, Agreement{Subprotocol: u.chosen, Deflate: u.deflate != ""}
 	u.mem, u.chosen, u.header = memory{}, "", nil
 	if err != nil {
 		return dst, Agreement{}, errors.Join(errUpgrader, err)
@@ -133,6 +140,12 @@ type fields struct{ u *Upgrader }
 
 // WriteTo implements ws.HandshakeHeader.
 func (f fields) WriteTo(w io.Writer) (n int64, err error) {
+	if f.u.deflate != "" {
+		m, err := io.WriteString(w, f.u.deflate)
+		if n = int64(m); err != nil {
+			return n, err
+		}
+	}
 	for i := range f.u.header {
 		h := &f.u.header[i]
 		for _, s := range [...]string{h.Name, ": ", h.Value, "\r\n"} {

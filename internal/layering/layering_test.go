@@ -27,11 +27,12 @@ var independent = []string{"bench", "internal/peertest", "internal/layering"}
 
 // foreign lists modules that only some packages may use.
 var foreign = map[string][]string{
-	"github.com/mailru/easygo":     {"netpoll"},
-	"github.com/gobwas/ws":         {"wsproto"},
-	"github.com/prometheus/client": {"metrics", "cmd/gateway"},
-	"github.com/schollz":           {"bench"},
-	"github.com/HdrHistogram":      {"bench"},
+	"github.com/mailru/easygo":      {"netpoll"},
+	"github.com/gobwas/ws":          {"wsproto"},
+	"github.com/klauspost/compress": {"wsproto"},
+	"github.com/prometheus/client":  {"metrics", "cmd/gateway"},
+	"github.com/schollz":            {"bench"},
+	"github.com/HdrHistogram":       {"bench"},
 }
 
 func TestImportsPointDown(t *testing.T) {
