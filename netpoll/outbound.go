@@ -31,11 +31,14 @@ const segmentCost = 48
 // Everything in it is guarded by the write lock of its connection, but for the atomics,
 // which Sweep reads.
 type outQueue struct {
-	segs  []segment
-	head  int // segs[:head] have been sent
-	msgs  int
-	conn  atomic.Uint64 // whose it is, 0 while free
-	moved atomic.Uint32 // tick of the last progress, or of its creation
+	segs []segment
+	head int // segs[:head] have been sent
+	msgs int
+	// urgent leaves as soon as the message under way is through; nil for none. A later one
+	// takes its place. It counts towards msgs and the bytes of the queue.
+	urgent []byte
+	conn   atomic.Uint64 // whose it is, 0 while free
+	moved  atomic.Uint32 // tick of the last progress, or of its creation
 }
 
 // waiting returns how many segments wait. Against Config.QueueMessages it is they that count:
@@ -90,6 +93,40 @@ func (r *Reactor) SendShared(c Conn, p []byte) error {
 // the queue is full.
 func (r *Reactor) SendFinal(c Conn, p []byte) error {
 	return r.send(c, nil, p, nil, wFinal)
+}
+
+// SendUrgent is Send for a message that only matters if it is the latest of its kind, such as a
+// pong (RFC 6455 §5.5.3). Where messages wait it overtakes all but the one that has been begun,
+// and takes the place of an urgent one that still waits. It never fills the queue.
+func (r *Reactor) SendUrgent(c Conn, prefix Prefix, body []byte) error {
+	if !r.known(c) {
+		return ErrClosed
+	}
+	s := r.slots.At(c.Index())
+	s.wmu.Lock()
+	if uint32(s.word.Load()>>32) != c.Gen() || s.wflags&(wFinal|wBroken) != 0 {
+		s.wmu.Unlock()
+		return ErrClosed
+	}
+	if s.out == 0 {
+		s.wmu.Unlock()
+		return r.Send(c, prefix, body)
+	}
+	defer s.wmu.Unlock()
+	q := r.outs.At(s.out - 1)
+	if q.urgent != nil {
+		r.stats.superseded.Add(1)
+		r.unqueue(s, q, len(q.urgent)+segmentCost, 1)
+	}
+	p := append(append(q.urgent[:0], prefix.b[:prefix.n]...), body...)
+	if r.queuedBytes.Load()+int64(len(p)+segmentCost) > r.cfg.QueueTotalBytes {
+		q.urgent = nil
+		r.stats.dropped.Add(1)
+		return nil
+	}
+	q.urgent = p
+	r.unqueue(s, q, -(len(p) + segmentCost), -1)
+	return nil
 }
 
 // send sends head and body, or shared. Only shared may be kept.
@@ -270,13 +307,19 @@ func (r *Reactor) flush(c Conn, s *slot) {
 		r.unqueue(s, q, n+segmentCost, seg.msgs)
 		*seg = segment{}
 		q.head++
+		if q.urgent != nil {
+			q.head--
+			*seg = segment{q.urgent, 1}
+			q.urgent = nil
+		}
 	}
 	r.freeQueue(s)
 }
 
+// unqueue takes bytes and messages off the counts; negative numbers add them.
 func (r *Reactor) unqueue(s *slot, q *outQueue, bytes, msgs int) {
 	q.msgs -= msgs
-	s.queued.Store(s.queued.Load() - uint32(bytes))
+	s.queued.Store(uint32(int(s.queued.Load()) - bytes))
 	r.queuedBytes.Add(-int64(bytes))
 	r.queuedMessages.Add(-int64(msgs))
 }
@@ -313,7 +356,7 @@ func (r *Reactor) freeQueue(s *slot) {
 		r.stats.dropped.Add(uint64(q.msgs))
 	}
 	r.unqueue(s, q, int(s.queued.Load()), q.msgs)
-	q.segs, q.head, q.msgs = nil, 0, 0
+	q.segs, q.head, q.msgs, q.urgent = nil, 0, 0, nil
 	q.conn.Store(0)
 	r.outs.Put(s.out - 1)
 	s.out = 0

@@ -24,6 +24,7 @@ type stats struct {
 	accepted     atomic.Uint64
 	closed       atomic.Uint64
 	dropped      atomic.Uint64
+	superseded   atomic.Uint64
 	panics       atomic.Uint64
 	sentBytes    counter.Sharded
 	sentMessages counter.Sharded
@@ -61,6 +62,7 @@ type Stats struct {
 	SentBytes    uint64 // taken by the kernel, which is not "received"
 	SentMessages uint64 // likewise
 	Dropped      uint64 // messages accepted or refused that will never be sent
+	Superseded   uint64 // urgent messages in whose place a later one was sent
 
 	QueueBytes      int64 // in all outbound queues
 	QueueMessages   int64
@@ -98,6 +100,7 @@ func (r *Reactor) Stats() Stats {
 		SentBytes:       r.stats.sentBytes.Load(),
 		SentMessages:    r.stats.sentMessages.Load(),
 		Dropped:         r.stats.dropped.Load(),
+		Superseded:      r.stats.superseded.Load(),
 		Panics:          r.stats.panics.Load(),
 		QueueBytes:      r.queuedBytes.Load(),
 		QueueMessages:   r.queuedMessages.Load(),

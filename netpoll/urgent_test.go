@@ -1,0 +1,119 @@
+package netpoll_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"wsgateway/netpoll"
+)
+
+// An urgent message overtakes what waits, but never cuts into a message, and only the latest of
+// several is sent.
+func TestSendUrgent(t *testing.T) {
+	conns := make(chan netpoll.Conn, 1)
+	r, err := netpoll.New(netpoll.Config{QueueBytes: 4 << 20, QueueMessages: 1 << 20}, &funcs{opened: func(t *netpoll.Turn) { conns <- t.Conn() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	addr, err := r.Listen("unix:"+filepath.Join(t.TempDir(), "s"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("unix", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	id := <-conns
+
+	const size = 3001 // does not divide any buffer
+	urgent := bytes.Repeat([]byte{'!'}, size)
+	for round := range 3 {
+		const messages = 400
+		for i := range messages {
+			if err := r.Send(id, netpoll.MakePrefix([]byte{byte(i)}), bytes.Repeat([]byte{byte(i)}, size-1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r.Queued(id) == 0 {
+			t.Fatal("nothing is queued")
+		}
+		before := r.Stats()
+		for _, last := range []byte{'a', 'b', 'c'} {
+			urgent[size-1] = last
+			if err := r.SendUrgent(id, netpoll.Prefix{}, urgent); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after := r.Stats()
+		if n := after.QueueMessages - before.QueueMessages; n != 1 {
+			t.Errorf("%d urgent messages wait", n)
+		}
+		if n := after.Superseded - before.Superseded; n != 2 {
+			t.Errorf("%d superseded", n)
+		}
+		place := -1
+		next := byte(0)
+		for i := range messages + 1 {
+			p := make([]byte, size)
+			if _, err := io.ReadFull(c, p); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case bytes.Equal(p, urgent):
+				if place >= 0 {
+					t.Error("sent twice")
+				}
+				place = i
+			case bytes.Equal(p, bytes.Repeat([]byte{next}, size)):
+				next++
+			default:
+				t.Fatalf("message %d is %q..., want %d", i, p[:10], next)
+			}
+		}
+		if place < 0 || place > messages-50 {
+			t.Errorf("round %d: in place %d of %d", round, place, messages)
+		}
+		eventually(t, "the queue is empty", func() bool {
+			st := r.Stats()
+			return r.Queued(id) == 0 && st.QueueBytes == 0 && st.QueueMessages == 0
+		})
+	}
+
+	// With nothing queued it is sent like any other, and after the last message not at all.
+	if err := r.SendUrgent(id, netpoll.MakePrefix([]byte("x")), []byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 2)
+	if _, err := io.ReadFull(c, p); err != nil || string(p) != "xy" {
+		t.Errorf("%q, %v", p, err)
+	}
+	for range 400 {
+		_ = r.Send(id, netpoll.Prefix{}, urgent)
+	}
+	if err := r.SendUrgent(id, netpoll.Prefix{}, []byte("gone with the queue")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SendFinal(id, []byte("z")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SendUrgent(id, netpoll.Prefix{}, urgent); !errors.Is(err, netpoll.ErrClosed) {
+		t.Errorf("after the last message: %v", err)
+	}
+	if err := r.SendUrgent(0, netpoll.Prefix{}, urgent); !errors.Is(err, netpoll.ErrClosed) {
+		t.Errorf("zero Conn: %v", err)
+	}
+	c.Close()
+	eventually(t, "the queue is given back", func() bool {
+		st := r.Stats()
+		return st.Conns == 0 && st.QueueBytes == 0 && st.QueueMessages == 0
+	})
+}
