@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -34,7 +37,31 @@ type Config struct {
 
 	InboundBytes int64 // memory for incomplete messages of all clients; default 256 MiB
 
+	// A client may send ControlRate pings and pongs a second for long, and ControlBurst of them
+	// at once. Who sends more is closed with 1008. Default 10 and 200.
+	ControlRate, ControlBurst int
+	// FragmentRate is how many fragments of under wsproto.TinyFragment bytes a client may send
+	// a second for long; a second's worth, or those of two messages, at once. Who sends more
+	// is closed with 1008. Default 10,000.
+	FragmentRate int
+
+	Deflate Deflate
+
 	Logger *slog.Logger // default: discard
+}
+
+// Deflate bounds what compression (permessage-deflate, RFC 7692) costs. It is on where
+// Route.Deflate says so.
+type Deflate struct {
+	// Sessions is how many sessions may have agreed on compression at once. To further clients
+	// it is declined, and they are served without. Default 10,000.
+	Sessions int
+	// Compressors is how many messages may be compressed at the same time. Each takes some
+	// hundred kilobytes once it has been used. When all are in use a message is sent as it is.
+	// Default GOMAXPROCS.
+	Compressors int
+	// Level is that of DEFLATE, 1 to 9: fastest to smallest. Default 1.
+	Level int
 }
 
 // Route maps a path to a handler.
@@ -47,8 +74,46 @@ type Route struct {
 
 	Subprotocols []string // spoken here, in order of preference
 
-	MaxMessage   int64 // bytes of one message; default 1 MiB
-	MaxFragments int   // frames of one message; default 1024
+	// Origins is who may connect from a browser (RFC 6455 §10.2): exact origins, such as
+	// "https://example.com:8443", without the port where it is the scheme's own; "*" for
+	// all of them; "" for clients that send no Origin, which browsers always do. Others are
+	// refused with 403. Nil takes everybody.
+	Origins []string
+
+	// Header is added to the answer of every accepted handshake.
+	Header []wsproto.Field
+	// OnUpgrade, if not nil, decides about a handshake that is correct, before it is answered.
+	// Its error refuses it: a *wsproto.RequestError or *wsproto.Response is the answer, any
+	// other error is 500. It must not block, and runs where OnOpen does.
+	OnUpgrade func(*Upgrade) error
+	// HTTP, if not nil, answers requests that do not ask for WebSocket, with any method but
+	// without a body. Otherwise they get 426. It must not block, and runs where OnOpen does.
+	// The request is valid until it returns; the response's body may be shared. Nil means
+	// 404.
+	HTTP func(*wsproto.Request) *wsproto.Response
+
+	// Deflate offers compression: to clients that ask for it, in both directions, message by
+	// message. Turns of such sessions never run on an event loop. Do not let a client choose
+	// text that is compressed together with a secret: the size of the result tells
+	// about it (CRIME, BREACH).
+	Deflate bool
+	// DeflateThreshold is the size in bytes below which messages are sent as they are. Default
+	// 512.
+	DeflateThreshold int
+
+	Only         wsproto.Opcode // OpText or OpBinary: the other is refused with 1003; zero takes both
+	MaxMessage   int64          // bytes of one message, decompressed; default 1 MiB
+	MaxFragments int            // frames of one message; default 1024
+}
+
+// Upgrade is a handshake to be decided about. It is valid until Route.OnUpgrade returns.
+type Upgrade struct {
+	Request    *wsproto.Request
+	RemoteAddr netip.AddrPort // see Session.RemoteAddr
+	// Subprotocol is what Route.Subprotocols has led to. It may be replaced by another one that
+	// the client offers, or "" for none.
+	Subprotocol string
+	Header      []wsproto.Field // to be added to the answer if it is accepted
 }
 
 const maxRoutes = 1 << 16
@@ -83,6 +148,28 @@ func (c Config) withDefaults() (Config, error) {
 	if c.InboundBytes == 0 {
 		c.InboundBytes = 256 << 20
 	}
+	for _, v := range []struct {
+		name string
+		n    *int
+		d    int
+	}{
+		{"ControlRate", &c.ControlRate, 10},
+		{"ControlBurst", &c.ControlBurst, 200},
+		{"FragmentRate", &c.FragmentRate, 10_000},
+		{"Deflate.Sessions", &c.Deflate.Sessions, 10_000},
+		{"Deflate.Compressors", &c.Deflate.Compressors, runtime.GOMAXPROCS(0)},
+		{"Deflate.Level", &c.Deflate.Level, 1},
+	} {
+		if *v.n < 0 {
+			err = errors.Join(err, fmt.Errorf("session: Config.%s is negative", v.name))
+		}
+		if *v.n == 0 {
+			*v.n = v.d
+		}
+	}
+	if c.Deflate.Level > 9 {
+		err = errors.Join(err, errors.New("session: Config.Deflate.Level is over 9"))
+	}
 	if c.Head == (wsproto.HeadLimits{}) {
 		c.Head = wsproto.DefaultHeadLimits
 	}
@@ -100,12 +187,22 @@ func (c Config) withDefaults() (Config, error) {
 			err = errors.Join(err, fmt.Errorf("session: route path %q stands twice", r.Path))
 		case r.Handler == nil:
 			err = errors.Join(err, fmt.Errorf("session: route %q has no handler", r.Path))
-		case r.MaxMessage < 0 || r.MaxFragments < 0:
+		case r.MaxMessage < 0 || r.MaxFragments < 0 || r.DeflateThreshold < 0:
 			err = errors.Join(err, fmt.Errorf("session: route %q: negative limit", r.Path))
+		case r.Only != 0 && r.Only != wsproto.OpText && r.Only != wsproto.OpBinary:
+			err = errors.Join(err, fmt.Errorf("session: route %q: Only is no type of message", r.Path))
 		case len(r.Subprotocols) > 255:
 			err = errors.Join(err, fmt.Errorf("session: route %q: more than 255 subprotocols", r.Path))
 		}
 		seen[r.Path] = true
+		for _, o := range r.Origins {
+			if !validOrigin(o) {
+				err = errors.Join(err, fmt.Errorf("session: route %q: origin %q is not scheme://host[:port], \"*\" or empty", r.Path, o))
+			}
+		}
+		if r.DeflateThreshold == 0 {
+			r.DeflateThreshold = 512
+		}
 		if r.MaxMessage == 0 {
 			r.MaxMessage = 1 << 20
 		}
@@ -114,4 +211,14 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	return c, err
+}
+
+// validOrigin checks an element of Route.Origins. The opaque origin "null" is everybody's, and
+// hence nobody's.
+func validOrigin(o string) bool {
+	if o == "" || o == "*" {
+		return true
+	}
+	u, err := url.Parse(o)
+	return err == nil && u.Scheme != "" && u.Host != "" && o == u.Scheme+"://"+u.Host
 }

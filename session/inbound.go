@@ -2,8 +2,11 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
+	"slices"
 	"time"
 
 	"wsgateway/netpoll"
@@ -63,52 +66,123 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		s.refuse(t, rec, wsproto.ErrNotFound)
 		return
 	}
+	route := s.routes.at(index)
+	if !route.Inline && t.OnLoop() {
+		s.moveToWorker(t, rec, p)
+		return
+	}
+	if route.HTTP != nil && !l.req.AsksForWebSocket() {
+		s.refuse(t, rec, s.plain(t, route))
+		return
+	}
 	if err := l.req.CheckUpgrade(); err != nil {
 		s.refuse(t, rec, err)
+		return
+	}
+	if !route.admits(l.req.Origin) {
+		s.refuse(t, rec, errOrigin)
 		return
 	}
 	if s.draining.Load() {
 		s.refuse(t, rec, wsproto.ErrOverloaded)
 		return
 	}
-	route := s.routes.at(index)
-	if !route.Inline && t.OnLoop() {
-		s.moveToWorker(t, rec, p)
-		return
+	accept := route.accept
+	if route.OnUpgrade != nil {
+		if err := s.ask(t, route, &accept); err != nil {
+			s.refuse(t, rec, err)
+			return
+		}
 	}
-	answer, agreed, err := l.upgrader.Upgrade(l.scratch[:0], p, &l.req, &route.accept)
+	accept.Deflate = accept.Deflate && l.req.OffersDeflate() && s.deflate.admit()
+	answer, agreed, err := l.upgrader.Upgrade(l.scratch[:0], p, &l.req, &accept)
 	if err != nil {
+		s.giveUpDeflate(accept.Deflate)
 		s.refuse(t, rec, err)
 		return
 	}
 	l.scratch = answer[:0]
 	if err := s.tr.Send(c, netpoll.Prefix{}, answer); err != nil {
+		s.giveUpDeflate(accept.Deflate)
 		t.Abort(err)
 		return
 	}
-	var subprotocol uint8
-	for i, name := range route.Subprotocols {
-		if agreed.Subprotocol != "" && name == agreed.Subprotocol {
-			subprotocol = uint8(i + 1)
-			break
-		}
-	}
-	if string(l.req.Path) != route.Path {
-		if i, ok := s.extras.Get(); ok {
-			s.extras.At(i).Store(&extra{path: string(l.req.Path)})
-			rec.extra.Store(i + 1)
-		}
+	m := makeMeta(c, phaseOpen, s.note(rec, route, agreed.Subprotocol, l.req.Path), index)
+	if agreed.Deflate {
+		m |= deflated
 	}
 	s.dropPartial(rec)
 	t.SetDeadline(0)
-	t.SetInline(route.Inline)
+	t.SetInline(route.Inline && !agreed.Deflate)
 	s.live.seen(c.Index(), s.tr.Now())
-	m := makeMeta(c, phaseOpen, subprotocol, index)
 	rec.store(m)
 	s.open.Add(1)
 	s.stats.handshake(101)
 	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
 	s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}) })
+}
+
+var errOrigin = wsproto.Refusal(http.StatusForbidden, "origin not allowed")
+
+// ask has the route decide about a handshake.
+func (s *Server) ask(t *netpoll.Turn, route *route, accept *wsproto.Accept) (err error) {
+	l := t.Local().(*local)
+	u := Upgrade{
+		Request:     &l.req,
+		RemoteAddr:  s.tr.Peer(t.Conn()),
+		Subprotocol: l.req.ChooseSubprotocol(route.Subprotocols),
+	}
+	defer func() {
+		if s.panicked(t.Conn(), recover()) {
+			err = wsproto.ErrInternal
+		}
+	}()
+	if err := route.OnUpgrade(&u); err != nil {
+		return err
+	}
+	accept.Subprotocols = nil
+	if u.Subprotocol != "" {
+		if !l.req.OffersSubprotocol(u.Subprotocol) {
+			return fmt.Errorf("OnUpgrade chose subprotocol %q, which was not offered", u.Subprotocol)
+		}
+		accept.Subprotocols = []string{u.Subprotocol}
+	}
+	if len(u.Header) > 0 {
+		accept.Header = slices.Concat(accept.Header, u.Header)
+	}
+	return nil
+}
+
+// plain has the route answer a request that is plain HTTP.
+func (s *Server) plain(t *netpoll.Turn, route *route) (answer error) {
+	defer func() {
+		if s.panicked(t.Conn(), recover()) {
+			answer = wsproto.ErrInternal
+		}
+	}()
+	if r := route.HTTP(&t.Local().(*local).req); r != nil {
+		return r
+	}
+	return wsproto.ErrNotFound
+}
+
+// note keeps what cannot be told from the route alone. It returns the number of the subprotocol.
+func (s *Server) note(rec *record, route *route, subprotocol string, path []byte) uint8 {
+	var x extra
+	n := 1 + slices.Index(route.Subprotocols, subprotocol)
+	if n == 0 {
+		x.subprotocol = subprotocol
+	}
+	if string(path) != route.Path {
+		x.path = string(path)
+	}
+	if x != (extra{}) {
+		if i, ok := s.extras.Get(); ok { // there are as many as connections
+			s.extras.At(i).Store(&x)
+			rec.extra.Store(i + 1)
+		}
+	}
+	return uint8(n)
 }
 
 // moveToWorker has a complete request answered by a worker, because the OnOpen of its route must
@@ -127,23 +201,46 @@ func (s *Server) moveToWorker(t *netpoll.Turn, rec *record, p []byte) {
 	_ = s.tr.Wake(t.Conn()) // its turn is running: it exists
 }
 
-// refuse answers a request with an HTTP status and closes the connection.
+// refuse answers a request with an HTTP response other than 101 and closes the connection.
 func (s *Server) refuse(t *netpoll.Turn, rec *record, err error) {
-	var refusal *wsproto.RequestError
-	if !errors.As(err, &refusal) {
-		refusal = wsproto.ErrInternal
-	}
-	retryAfter := 0
-	if refusal.Status == 503 {
-		retryAfter = 1 + rand.IntN(3) // seconds; spread, so that they do not come back together
-	}
 	l := t.Local().(*local)
-	l.scratch = wsproto.AppendRefusal(l.scratch[:0], refusal, retryAfter)
+	var status int
+	l.scratch, status = s.appendAnswer(l.scratch[:0], t.Conn(), &l.req, err)
 	_ = s.tr.SendFinal(t.Conn(), l.scratch) // or the socket has failed
-	s.stats.handshake(refusal.Status)
+	if cap(l.scratch) > maxPooled {
+		l.scratch = nil
+	}
+	s.stats.handshake(status)
 	s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 	t.CloseFlushed(true)
 }
+
+// appendAnswer appends the response that err stands for.
+func (s *Server) appendAnswer(dst []byte, c conn, req *wsproto.Request, err error) ([]byte, int) {
+	var response *wsproto.Response
+	var refusal *wsproto.RequestError
+	switch {
+	case errors.As(err, &response):
+		answer, err := wsproto.AppendResponse(dst, response, string(req.Method) == "HEAD")
+		if err == nil {
+			return answer, response.Status
+		}
+		s.log.Error("invalid response of a route", "session", s.ids.encode(c), "status", response.Status)
+		refusal = wsproto.ErrInternal
+	case !errors.As(err, &refusal):
+		s.log.Error("handshake failed", "session", s.ids.encode(c), "err", err)
+		refusal = wsproto.ErrInternal
+	}
+	retryAfter := 0
+	if refusal.Status == http.StatusServiceUnavailable {
+		retryAfter = 1 + rand.IntN(3) // seconds; spread, so that they do not come back together
+	}
+	return wsproto.AppendRefusal(dst, refusal, retryAfter), refusal.Status
+}
+
+// maxInflated is how many bytes of compressed messages are handled in a turn, for the same reason:
+// a thousandth of it may have sufficed to send them.
+const maxInflated = 1 << 20
 
 // maxFrames is how many messages and control frames of one client are handled in a turn. A
 // client that sends thousands of tiny ones waits for its next turn with the rest, and is not
@@ -206,29 +303,54 @@ func (s *Server) frameRest(t *netpoll.Turn, rec *record) {
 // it returns the rest.
 func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []byte) (rest []byte) {
 	c, l := t.Conn(), t.Local().(*local)
-	route := s.routes.at(rec.load().route())
-	for range maxFrames {
-		ev, n, err := dec.Next(p, &route.limits, s.bufs)
+	m := rec.load()
+	route := s.routes.at(m.route())
+	limits := route.limits
+	if m.deflated() {
+		limits.Inflater = l.inflate()
+	}
+	tiny, inflated := dec.Progress().Tiny, 0
+	for frames := 0; frames < maxFrames && inflated < maxInflated; frames++ {
+		ev, n, err := dec.Next(p, &limits, s.bufs)
 		if err != nil {
 			dec.Release(s.bufs)
 			s.refuseFrame(t, rec, err)
 			return nil
 		}
 		p = p[n:]
+		if now := dec.Progress().Tiny; now != tiny {
+			if !rec.tiny.take(s.tiny[m.route()], s.tr.Now(), now-tiny) {
+				s.flooded(t, rec, dec, "fragment_flood", "too many tiny fragments")
+				return nil
+			}
+			tiny = now
+		}
 		switch ev.Kind {
 		case wsproto.NeedMore:
 			s.park(t, rec, dec)
 			return nil
 		case wsproto.Message:
 			l.stats.received(ev.Opcode)
+			if ev.Deflated > 0 {
+				inflated += len(ev.Payload)
+				l.stats.inflated(ev.Deflated, len(ev.Payload))
+			}
 			if !rec.closing(c) {
 				s.deliver(route.Handler, c, Message{ev.Opcode, ev.Payload})
 			}
-		case wsproto.Ping:
+		case wsproto.Ping, wsproto.Pong:
+			if !rec.control.take(s.control, s.tr.Now(), 1) {
+				s.flooded(t, rec, dec, "control_flood", "too many control frames")
+				return nil
+			}
+			if ev.Kind == wsproto.Pong {
+				l.stats.pongs.Add(1)
+				continue
+			}
 			l.stats.pings.Add(1)
-			s.pong(c, ev.Payload)
-		case wsproto.Pong:
-			l.stats.pongs.Add(1)
+			// Of the pings that wait behind a full socket only the latest needs an answer
+			// (RFC 6455 §5.5.3).
+			_ = s.tr.SendUrgent(c, header(wsproto.OpPong, len(ev.Payload)), ev.Payload) // ErrClosed: we have sent Close
 		case wsproto.Close:
 			reason := string(ev.Payload)
 			dec.Release(s.bufs) // before its owner, if it is a partial, is given back
@@ -237,7 +359,7 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 		}
 	}
 	if len(p) == 0 {
-		_, _, _ = dec.Next(nil, &route.limits, s.bufs) // frees the last message
+		_, _, _ = dec.Next(nil, &limits, s.bufs) // frees the last message
 		s.park(t, rec, dec)
 	}
 	return p
@@ -249,16 +371,12 @@ func (s *Server) deliver(h Handler, c conn, m Message) {
 	h.OnMessage(Session{s, c}, m)
 }
 
-// pong answers a ping, unless the client does not read: of the pings that wait behind a
-// full queue only later ones need an answer (RFC 6455 §5.5.3).
-func (s *Server) pong(c conn, p []byte) {
-	if s.tr.Queued(c) > maxQueuedForPong {
-		return
-	}
-	_ = s.tr.Send(c, header(wsproto.OpPong, len(p)), p) // ErrClosed: we have sent Close
+// flooded ends the session of a client that sends more of what is cheap to send than it may.
+func (s *Server) flooded(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, label, reason string) {
+	dec.Release(s.bufs)
+	s.stats.evictions.Inc(label)
+	s.fail(t, rec, wsproto.StatusPolicyViolation, reason)
 }
-
-const maxQueuedForPong = 16 << 10
 
 // closed handles the client's Close frame: it is answered, once, with the same code and reason
 // (RFC 6455 §5.5.1), and the server closes the connection (§7.1.1).

@@ -9,14 +9,16 @@ import (
 )
 
 // record is what the server knows of a session, beside what netpoll knows of its
-// connection, at the same index. No pointers. 32 bytes.
+// connection, at the same index. No pointers. 40 bytes.
 type record struct {
 	meta  atomic.Uint64 // generation, phase, subprotocol, route; written by the owner
 	ended atomic.Uint64 // generation, who began to close, code; the first to write wins
 	began uint32        // when the connection was accepted: microseconds, wrapping; the owner's
 	part  uint32        // partial: its index + 1, 0 for none; the owner's
 	extra atomic.Uint32 // extra: its index + 1, 0 for none; written by the owner
-	_     uint32
+
+	control, tiny bucket // control frames, tiny fragments; the owner's
+	_             uint32
 }
 
 // phase is where a session is in its life.
@@ -32,19 +34,22 @@ const (
 	phaseOver            // OnClose has been called, or never will be
 )
 
-// meta is generation<<32 | phase<<24 | subprotocol<<16 | route. The subprotocol is its index
-// in the route's list + 1, 0 for none.
+// meta is generation<<32 | deflated<<31 | phase<<24 | subprotocol<<16 | route. The subprotocol is
+// its index in the route's list + 1, 0 for none or one that is not in it.
 type meta uint64
+
+const deflated meta = 1 << 31 // permessage-deflate has been agreed on
 
 func makeMeta(c conn, p phase, subprotocol uint8, route uint16) meta {
 	return meta(c.Gen())<<32 | meta(p)<<24 | meta(subprotocol)<<16 | meta(route)
 }
 
 func (m meta) gen() uint32        { return uint32(m >> 32) }
-func (m meta) phase() phase       { return phase(m >> 24) }
+func (m meta) phase() phase       { return phase(m >> 24 & 0x7f) }
+func (m meta) deflated() bool     { return m&deflated != 0 }
 func (m meta) subprotocol() uint8 { return uint8(m >> 16) }
 func (m meta) route() uint16      { return uint16(m) }
-func (m meta) with(p phase) meta  { return m&^(0xff<<24) | meta(p)<<24 }
+func (m meta) with(p phase) meta  { return m&^(0x7f<<24) | meta(p)<<24 }
 func (r *record) load() meta      { return meta(r.meta.Load()) }
 func (r *record) store(m meta)    { r.meta.Store(uint64(m)) }
 
@@ -98,5 +103,6 @@ func (w *window) left(seq uint32, bytes uint64, now uint32, timeout time.Duratio
 
 // extra holds what few sessions have. Immutable.
 type extra struct {
-	path string // of the request, where it is not the route's
+	path        string // of the request, where it is not the route's
+	subprotocol string // where it is not in the route's list
 }

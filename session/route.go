@@ -25,8 +25,8 @@ func newRoutes(list []Route) *routes {
 	for i, r := range list {
 		rs.list = append(rs.list, route{
 			Route:  r,
-			limits: wsproto.Limits{MaxMessage: r.MaxMessage, MaxFragments: r.MaxFragments},
-			accept: wsproto.Accept{Subprotocols: r.Subprotocols},
+			limits: wsproto.Limits{MaxMessage: r.MaxMessage, MaxFragments: r.MaxFragments, Only: r.Only},
+			accept: wsproto.Accept{Subprotocols: r.Subprotocols, Header: r.Header, Deflate: r.Deflate},
 		})
 		if prefix, ok := strings.CutSuffix(r.Path, "*"); ok {
 			rs.list[i].Path = prefix
@@ -54,4 +54,20 @@ func (rs *routes) find(path []byte) (uint16, bool) {
 		}
 	}
 	return 0, false
+}
+
+// admits reports whether a request with this Origin, nil for none, may be upgraded.
+func (r *route) admits(origin []byte) bool {
+	if r.Origins == nil {
+		return true
+	}
+	for _, o := range r.Origins {
+		switch {
+		case o == "*" && origin != nil, o == "" && origin == nil:
+			return true
+		case o != "" && strings.EqualFold(o, string(origin)):
+			return true
+		}
+	}
+	return false
 }

@@ -34,6 +34,10 @@ type Server struct {
 	parts   *slab.Pool[partial]
 	extras  *slab.Pool[atomic.Pointer[extra]]
 	live    *liveness
+	control rate
+	tiny    []rate // by route
+
+	deflate *deflate // nil if no route compresses
 
 	open     atomic.Int64 // sessions between OnOpen and OnClose
 	draining atomic.Bool
@@ -65,6 +69,17 @@ func NewServer(cfg Config) (*Server, error) {
 	s.parts = slab.NewPool[partial](n)
 	s.extras = slab.NewPool[atomic.Pointer[extra]](n)
 	s.live = newLiveness(n, cfg.PingInterval, cfg.PingTimeout)
+	s.control = makeRate(cfg.ControlRate, cfg.ControlBurst)
+	s.tiny = make([]rate, len(cfg.Routes))
+	for i, r := range cfg.Routes {
+		s.tiny[i] = makeRate(cfg.FragmentRate, max(cfg.FragmentRate, 2*r.MaxFragments))
+		if r.Deflate && s.deflate == nil {
+			s.deflate = &deflate{
+				Deflater: wsproto.NewDeflater(cfg.Deflate.Compressors, cfg.Deflate.Level),
+				limit:    int64(cfg.Deflate.Sessions),
+			}
+		}
+	}
 	return s, nil
 }
 
@@ -149,8 +164,16 @@ type local struct {
 	decBusy  bool            // in use
 	req      wsproto.Request
 	upgrader *wsproto.Upgrader
+	inflater *wsproto.Inflater // made when it is needed first
 	scratch  []byte
 	stats    localStats
+}
+
+func (l *local) inflate() *wsproto.Inflater {
+	if l.inflater == nil {
+		l.inflater = wsproto.NewInflater()
+	}
+	return l.inflater
 }
 
 func (s *Server) newLocal() any {
@@ -175,16 +198,23 @@ func (s *Server) path(c conn) string {
 	if !ok {
 		return ""
 	}
-	path := s.routes.at(m.route()).Path
+	if x := s.extra(c); x.path != "" {
+		return x.path
+	}
+	return s.routes.at(m.route()).Path
+}
+
+// extra returns what few sessions have, the zero value if c has not or has ended.
+func (s *Server) extra(c conn) (x extra) {
 	if i := s.record(c).extra.Load(); i != 0 {
-		if x := s.extras.At(i - 1).Load(); x != nil {
-			path = x.path
+		if p := s.extras.At(i - 1).Load(); p != nil {
+			x = *p
 		}
 	}
 	if _, ok := s.meta(c); !ok {
-		return "" // it ended meanwhile, and the path may be its successor's
+		return extra{} // it ended meanwhile, and this may be its successor's
 	}
-	return path
+	return x
 }
 
 // beginClose sends our Close frame, unless either side has begun before.
@@ -205,7 +235,7 @@ func (s *Server) Opened(t *netpoll.Turn, refused bool) {
 	s.live.ensure(c.Index())
 	rec := s.record(c)
 	rec.began = uint32(time.Since(epoch).Microseconds())
-	rec.part = 0
+	rec.part, rec.control, rec.tiny = 0, 0, 0
 	rec.store(makeMeta(c, phaseHandshake, 0, 0))
 	if refused {
 		s.refuse(t, rec, wsproto.ErrOverloaded)
@@ -350,6 +380,7 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 	rec.begin(c, by, code)
 	by, code = rec.end()
 	s.open.Add(-1)
+	s.giveUpDeflate(m.deflated())
 	s.stats.closed(code, by)
 	s.call(t, m, func(h Handler) { h.OnClose(Session{s, c}, CloseInfo{code, reason, by, clean}) })
 }
@@ -363,13 +394,19 @@ func (s *Server) call(t *netpoll.Turn, m meta, fn func(h Handler)) (ok bool) {
 
 // recovered is deferred around every call of a handler.
 func (s *Server) recovered(c conn) {
-	v := recover()
+	if s.panicked(c, recover()) {
+		_ = s.beginClose(c, wsproto.StatusInternalError, "internal error")
+	}
+}
+
+// panicked counts and logs the value of recover, and reports whether there was a panic.
+func (s *Server) panicked(c conn, v any) bool {
 	if v == nil {
-		return
+		return false
 	}
 	s.stats.panics.Add(1)
 	s.log.Error("handler panicked", "session", s.ids.encode(c), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-	_ = s.beginClose(c, wsproto.StatusInternalError, "internal error")
+	return true
 }
 
 // Draining reports whether Shutdown or Close has been called.

@@ -3,6 +3,8 @@ package session
 import (
 	"errors"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
@@ -31,7 +33,8 @@ type Session struct {
 
 // Send sends one message, text or binary. It never blocks. What the socket cannot take at once
 // waits in the session's outbound queue. p is the caller's again when Send returns. Text
-// must be valid UTF-8; that is not checked.
+// must be valid UTF-8; that is not checked. It is compressed where Route.Deflate says so and the
+// client has agreed.
 //
 // Errors: ErrClosed, ErrQueueFull, ErrPayload.
 func (s Session) Send(op wsproto.Opcode, p []byte) error {
@@ -41,7 +44,11 @@ func (s Session) Send(op wsproto.Opcode, p []byte) error {
 	if s.srv == nil {
 		return ErrClosed
 	}
-	if err := s.srv.tr.Send(s.c, header(op, len(p)), p); err != nil {
+	sent, err := s.srv.sendDeflated(s.c, op, p)
+	if !sent {
+		err = s.srv.tr.Send(s.c, header(op, len(p)), p)
+	}
+	if err != nil {
 		return err
 	}
 	s.srv.stats.sent(s.c, op)
@@ -54,16 +61,22 @@ func (s Session) SendText(text string) error { return s.Send(wsproto.OpText, []b
 // SendBinary sends a binary message, see Send.
 func (s Session) SendBinary(p []byte) error { return s.Send(wsproto.OpBinary, p) }
 
-// Prepared is a message that has been encoded once, to be sent to many sessions. It is
-// immutable.
+// Prepared is a message that has been encoded once, to be sent to many sessions, and is
+// compressed at most once, for those that have agreed on it. It is immutable.
 type Prepared struct {
-	frame []byte
-	op    wsproto.Opcode
+	frame   []byte
+	payload []byte // of frame
+	op      wsproto.Opcode
+
+	packing sync.Mutex
+	packed  atomic.Pointer[[]byte] // the compressed frame, nil bytes if it does not pay
 }
 
 // Prepare encodes a message, text or binary. It copies p.
 func Prepare(op wsproto.Opcode, p []byte) *Prepared {
-	return &Prepared{op: op, frame: wsproto.AppendFrame(make([]byte, 0, wsproto.HeaderLen(len(p))+len(p)), op, p)}
+	n := wsproto.HeaderLen(len(p))
+	frame := wsproto.AppendFrame(make([]byte, 0, n+len(p)), op, p)
+	return &Prepared{op: op, frame: frame, payload: frame[n:]}
 }
 
 // SendPrepared sends a prepared message, see Send. Queues share its memory.
@@ -71,8 +84,16 @@ func (s Session) SendPrepared(m *Prepared) error {
 	if s.srv == nil {
 		return ErrClosed
 	}
-	if err := s.srv.tr.SendShared(s.c, m.frame); err != nil {
+	frame := m.frame
+	packed := m.deflated(s.srv, s.c)
+	if packed != nil {
+		frame = packed
+	}
+	if err := s.srv.tr.SendShared(s.c, frame); err != nil {
 		return err
+	}
+	if packed != nil {
+		s.srv.deflate.count(s.c, len(packed), len(m.payload))
 	}
 	s.srv.stats.sent(s.c, m.op)
 	return nil
@@ -141,10 +162,22 @@ func (s Session) Subprotocol() string {
 		return ""
 	}
 	m, ok := s.srv.meta(s.c)
-	if !ok || m.subprotocol() == 0 {
+	if !ok {
 		return ""
 	}
+	if m.subprotocol() == 0 {
+		return s.srv.extra(s.c).subprotocol
+	}
 	return s.srv.routes.at(m.route()).Subprotocols[m.subprotocol()-1]
+}
+
+// Deflated reports whether compression (permessage-deflate) has been agreed on.
+func (s Session) Deflated() bool {
+	if s.srv == nil {
+		return false
+	}
+	m, ok := s.srv.meta(s.c)
+	return ok && m.deflated()
 }
 
 // RemoteAddr returns the address of the other end of the connection: the client's, or the load

@@ -14,7 +14,16 @@ import (
 type localStats struct {
 	text, binary atomic.Uint64
 	pings, pongs atomic.Uint64
-	_            [64]byte
+
+	deflated, deflatedWire, deflatedBytes atomic.Uint64 // messages received compressed
+
+	_ [64]byte
+}
+
+func (l *localStats) inflated(wire, n int) {
+	l.deflated.Add(1)
+	l.deflatedWire.Add(uint64(wire))
+	l.deflatedBytes.Add(uint64(n))
 }
 
 func (l *localStats) received(op wsproto.Opcode) {
@@ -104,6 +113,20 @@ type Stats struct {
 
 	InboundBytes int64 // memory of incomplete input
 	InboundLimit int64
+
+	Deflate DeflateStats
+}
+
+// DeflateStats are the gauges and counters of compression.
+type DeflateStats struct {
+	Sessions      int    // open sessions that have agreed on it
+	SessionsLimit int    // their bound
+	Declined      uint64 // handshakes it was declined to because of the bound
+	Busy          uint64 // messages sent as they are because all compressors were in use
+
+	Received, Sent           uint64 // messages that were compressed
+	ReceivedWire, SentWire   uint64 // their bytes, compressed
+	ReceivedBytes, SentBytes uint64 // their bytes, decompressed
 }
 
 // Stats returns a snapshot. Its parts are read one after the other.
@@ -142,6 +165,14 @@ func (s *Server) Stats() Stats {
 		st.ReceivedBinary += l.stats.binary.Load()
 		st.PingsReceived += l.stats.pings.Load()
 		st.PongsReceived += l.stats.pongs.Load()
+		st.Deflate.Received += l.stats.deflated.Load()
+		st.Deflate.ReceivedWire += l.stats.deflatedWire.Load()
+		st.Deflate.ReceivedBytes += l.stats.deflatedBytes.Load()
+	}
+	if d := s.deflate; d != nil {
+		st.Deflate.Sessions, st.Deflate.SessionsLimit = int(d.sessions.Load()), int(d.limit)
+		st.Deflate.Declined, st.Deflate.Busy = d.declined.Load(), d.busy.Load()
+		st.Deflate.Sent, st.Deflate.SentWire, st.Deflate.SentBytes = d.sent.Load(), d.sentWire.Load(), d.sentBytes.Load()
 	}
 	return st
 }

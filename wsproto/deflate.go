@@ -13,6 +13,9 @@ const (
 	deflateAnswerWindow = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15\r\n"
 )
 
+// OffersDeflate reports whether the client offers permessage-deflate on terms that can be met.
+func (r *Request) OffersDeflate() bool { return r.deflateOffer() != "" }
+
 // deflateOffer looks for the first offer of permessage-deflate that can be met, and returns the
 // header line that accepts it, or "". An offer that breaks RFC 7692, or asks for what we
 // cannot do, is declined by passing over it (§5.1, §7.1).

@@ -8,9 +8,14 @@
 // Upgrader of github.com/gobwas/ws, over memory; its header types, opcodes and
 // masking serve the frames.
 //
-// There are no sockets, goroutines, clocks, logs or global state in it. Nothing
-// is negotiated: no extension, hence no compression. Deadlines, rates, the order
-// of the closing handshake, origins and authentication are the caller's.
+// It implements permessage-deflate (RFC 7692) without context takeover, so that a
+// connection costs nothing between messages: decompression in the Decoder, by an
+// Inflater that the caller lends for the call; compression by a Compressor from a
+// bounded Deflater.
+//
+// There are no sockets, goroutines, clocks, logs or global state in it. Deadlines,
+// rates, the order of the closing handshake, origins and authentication are the
+// caller's.
 //
 // # The life of a connection
 //

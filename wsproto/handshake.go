@@ -1,5 +1,7 @@
 package wsproto
 
+import "iter"
+
 // CheckUpgrade judges a request that ParseRequest has accepted as the opening
 // handshake of a client (RFC 6455 §4.2.1). The error is a *RequestError: 505 for
 // another version than HTTP/1.1, 405 for another method than GET, 426 if
@@ -109,15 +111,47 @@ func (r *Request) validSubprotocols() bool {
 	return offers > 0 || r.known[fieldProtocol].lines == 0
 }
 
-// offersSubprotocol reports whether the client offered that subprotocol. Their
-// names are compared with regard to case.
-func (r *Request) offersSubprotocol(name string) bool {
-	if name == "" {
-		return false
+// Subprotocols returns the subprotocols that the client offers, in its order of preference
+// (RFC 6455 §11.3.4).
+func (r *Request) Subprotocols() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for v := range r.each(fieldProtocol) {
+			for e := []byte(nil); len(v) > 0; {
+				if e, v = nextElement(v); len(e) > 0 && !yield(e) {
+					return
+				}
+			}
+		}
 	}
-	for v := range r.each(fieldProtocol) {
+}
+
+// OffersSubprotocol reports whether the client offers that subprotocol. Their
+// names are compared with regard to case.
+func (r *Request) OffersSubprotocol(name string) bool {
+	for e := range r.Subprotocols() {
+		if string(e) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// ChooseSubprotocol returns the first of names that the client offers, or "".
+func (r *Request) ChooseSubprotocol(names []string) string {
+	for _, name := range names {
+		if r.OffersSubprotocol(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// AsksForWebSocket reports whether Upgrade names websocket. A request without it is plain HTTP,
+// which CheckUpgrade refuses with 426.
+func (r *Request) AsksForWebSocket() bool {
+	for v := range r.each(fieldUpgrade) {
 		for e := []byte(nil); len(v) > 0; {
-			if e, v = nextElement(v); string(e) == name {
+			if e, v = nextElement(v); equalFold(e, "websocket") {
 				return true
 			}
 		}

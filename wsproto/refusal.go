@@ -79,23 +79,16 @@ func Refusal(status int, reason string) *RequestError {
 // behind it: no second request may follow one that was refused, or a proxy in
 // front could be tricked into passing on requests it has not checked.
 func AppendRefusal(dst []byte, e *RequestError, retryAfter int) []byte {
-	dst = append(dst, "HTTP/1.1 "...)
-	dst = strconv.AppendInt(dst, int64(e.Status), 10)
-	dst = append(dst, ' ')
-	dst = append(dst, http.StatusText(e.Status)...)
-	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
+	dst = appendStatusLine(dst, e.Status)
+	dst = append(dst, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(e.Reason)+1), 10)
-	dst = append(dst, "\r\nConnection: "...)
+	dst = append(dst, crlf...)
+	dst = appendConnection(dst, e.Status)
 	switch e.Status {
-	case http.StatusUpgradeRequired:
-		// RFC 9110 §15.5.22 wants Upgrade in the answer, RFC 6455 §4.2.2 the version.
-		dst = append(dst, "Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"...)
 	case http.StatusMethodNotAllowed:
-		dst = append(dst, "close\r\nAllow: GET\r\n"...) // RFC 9110 §15.5.6
+		dst = append(dst, "Allow: GET\r\n"...) // RFC 9110 §15.5.6
 	case http.StatusUnauthorized:
-		dst = append(dst, "close\r\nWWW-Authenticate: Bearer\r\n"...) // RFC 9110 §15.5.2
-	default:
-		dst = append(dst, "close\r\n"...)
+		dst = append(dst, "WWW-Authenticate: Bearer\r\n"...) // RFC 9110 §15.5.2
 	}
 	if retryAfter > 0 {
 		dst = append(dst, "Retry-After: "...)

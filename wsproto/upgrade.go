@@ -53,7 +53,8 @@ func NewUpgrader() *Upgrader {
 
 // Upgrade runs the zero-copy Upgrader of gobwas/ws over the head in memory and
 // appends the response, 101, to dst. The request must be that of the head, and
-// have passed ParseRequest and CheckUpgrade. On an error, which wraps a *RequestError, nothing is appended.
+// have passed ParseRequest and CheckUpgrade. On an error, which wraps a
+// *RequestError, nothing is appended.
 func (u *Upgrader) Upgrade(dst, head []byte, r *Request, a *Accept) ([]byte, Agreement, error) {
 	u.chosen, u.header, u.deflate = "", nil, ""
 	if a != nil {
@@ -66,12 +67,7 @@ func (u *Upgrader) Upgrade(dst, head []byte, r *Request, a *Accept) ([]byte, Agr
 			}
 		}
 		u.header = a.Header
-		for _, name := range a.Subprotocols {
-			if r.offersSubprotocol(name) {
-				u.chosen = name
-				break
-			}
-		}
+		u.chosen = r.ChooseSubprotocol(a.Subprotocols)
 	}
 	if r.normalise {
 		u.scratch = appendNormalised(u.scratch[:0], r)

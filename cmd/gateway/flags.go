@@ -22,6 +22,10 @@ type options struct {
 	loops            int
 	maxMessage       int64
 	maxFragments     int
+	subprotocols     []string
+	origins          []string
+	compress         bool
+	compressConns    int
 	queueBytes       int
 	queueMessages    int
 	queueTotal       int64
@@ -51,7 +55,7 @@ func (l *list) Set(v string) error {
 	}
 	for _, s := range strings.Split(v, ",") {
 		if s = strings.TrimSpace(s); s == "" {
-			return errors.New("empty address")
+			return errors.New("empty element")
 		}
 		*l.values = append(*l.values, s)
 	}
@@ -74,6 +78,10 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: GOMAXPROCS/4, at least 1")
 	fs.Int64Var(&o.maxMessage, "max-message", 1<<20, "largest message in bytes")
 	fs.IntVar(&o.maxFragments, "max-fragments", 1024, "most frames of one message")
+	fs.Var(&list{values: &o.subprotocols}, "subprotocol", "`name` of a subprotocol that is spoken, in order of preference; may be repeated")
+	fs.Var(&list{values: &o.origins}, "origin", "`origin` of web pages that may connect, such as https://example.com, others get 403; may be repeated; default: all")
+	fs.BoolVar(&o.compress, "compress", false, "compress messages (permessage-deflate) for clients that ask for it")
+	fs.IntVar(&o.compressConns, "compress-conns", 10_000, "connections that may compress at once; others are served without")
 	fs.IntVar(&o.queueBytes, "queue-bytes", 256<<10, "unsent bytes of one client before it is closed as too slow")
 	fs.IntVar(&o.queueMessages, "queue-messages", 256, "unsent messages of one client before it is closed as too slow")
 	fs.Int64Var(&o.queueTotal, "queue-total-bytes", 256<<20, "unsent bytes of all clients together")
@@ -108,6 +116,7 @@ func (o *options) check() error {
 		{"loops", int64(o.loops), true},
 		{"max-message", o.maxMessage, false},
 		{"max-fragments", int64(o.maxFragments), false},
+		{"compress-conns", int64(o.compressConns), false},
 		{"queue-bytes", int64(o.queueBytes), false},
 		{"queue-messages", int64(o.queueMessages), false},
 		{"queue-total-bytes", o.queueTotal, false},

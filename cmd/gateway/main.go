@@ -124,11 +124,15 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 		HandshakeTimeout: o.handshakeTimeout,
 		PingInterval:     o.pingInterval,
 		PingTimeout:      o.pingTimeout,
+		Deflate:          session.Deflate{Sessions: o.compressConns},
 		Logger:           log,
 	}
 	for i := range cfg.Routes {
 		cfg.Routes[i].MaxMessage = o.maxMessage
 		cfg.Routes[i].MaxFragments = o.maxFragments
+		cfg.Routes[i].Subprotocols = o.subprotocols
+		cfg.Routes[i].Origins = o.origins
+		cfg.Routes[i].Deflate = o.compress
 	}
 	server, err := session.NewServer(cfg)
 	if err != nil {

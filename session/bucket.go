@@ -1,0 +1,34 @@
+package session
+
+// bucket is a token bucket of one client: the time at which it will be full again, in ticks of
+// 1/32 ms of the gateway's time, wrapping around. The zero value is full, or nearly so.
+type bucket uint32
+
+const ticksPerMS = 32
+
+// rate is how fast a bucket fills, and how large it is.
+type rate struct {
+	interval uint64 // ticks for one token
+	size     uint64 // ticks for all of them
+}
+
+// makeRate returns the rate of so many tokens a second, and at most burst at once. More than
+// 32,000 a second are not told apart, and the burst is cut to what fills within nine hours.
+func makeRate(perSecond, burst int) rate {
+	interval := uint64(max(1, 1000*ticksPerMS/perSecond))
+	return rate{interval, min(interval*uint64(burst), 1<<30)}
+}
+
+// take takes n tokens, and reports false if there are not as many.
+func (b *bucket) take(r rate, now uint32, n uint32) bool {
+	ticks := now * ticksPerMS
+	ahead := uint64(uint32(*b) - ticks) // of the time at which it is full
+	if ahead > r.size {
+		ahead = 0 // that was in the past
+	}
+	if ahead += uint64(n) * r.interval; ahead > r.size {
+		return false
+	}
+	*b = bucket(ticks + uint32(ahead))
+	return true
+}

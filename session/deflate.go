@@ -1,0 +1,111 @@
+package session
+
+import (
+	"sync/atomic"
+
+	"wsgateway/internal/counter"
+	"wsgateway/netpoll"
+	"wsgateway/wsproto"
+)
+
+// deflate is what all sessions with compression share.
+type deflate struct {
+	*wsproto.Deflater
+	limit    int64
+	sessions atomic.Int64
+	declined atomic.Uint64
+	busy     counter.Sharded
+
+	sent, sentWire, sentBytes counter.Sharded
+}
+
+// admit counts a session that may agree on compression, if there is room for one.
+func (d *deflate) admit() bool {
+	if d.sessions.Add(1) > d.limit {
+		d.sessions.Add(-1)
+		d.declined.Add(1)
+		return false
+	}
+	return true
+}
+
+// giveUpDeflate takes back admit, for a session that had agreed on compression.
+func (s *Server) giveUpDeflate(agreed bool) {
+	if agreed {
+		s.deflate.sessions.Add(-1)
+	}
+}
+
+// compressor returns one for a message of n bytes to session c, or nil if that is to be sent as
+// it is. It is given back with Put.
+func (s *Server) compressor(c conn, n int) *wsproto.Compressor {
+	if s.deflate == nil {
+		return nil
+	}
+	m, open := s.meta(c)
+	if !open || !m.deflated() || n < s.routes.at(m.route()).DeflateThreshold {
+		return nil
+	}
+	z := s.deflate.Take()
+	if z == nil {
+		s.deflate.busy.Add(c.Index(), 1)
+	}
+	return z
+}
+
+// sendDeflated sends a message compressed, and reports whether it has: if not, it is to be sent
+// as it is.
+func (s *Server) sendDeflated(c conn, op wsproto.Opcode, p []byte) (sent bool, err error) {
+	z := s.compressor(c, len(p))
+	if z == nil {
+		return false, nil
+	}
+	defer s.deflate.Put(z)
+	wire := z.Compress(p)
+	if wire == nil {
+		return false, nil
+	}
+	var b [maxHeader]byte
+	if err := s.tr.Send(c, netpoll.MakePrefix(wsproto.AppendDeflatedHeader(b[:0], op, len(wire))), wire); err != nil {
+		return true, err
+	}
+	s.deflate.count(c, len(wire), len(p))
+	return true, nil
+}
+
+func (d *deflate) count(c conn, wire, n int) {
+	d.sent.Add(c.Index(), 1)
+	d.sentWire.Add(c.Index(), uint64(wire))
+	d.sentBytes.Add(c.Index(), uint64(n))
+}
+
+// deflated returns the compressed frame of m for session c, or nil if it is to be sent the other
+// one. It is made once, for all.
+func (m *Prepared) deflated(s *Server, c conn) []byte {
+	if s.deflate == nil {
+		return nil
+	}
+	if meta, open := s.meta(c); !open || !meta.deflated() || len(m.payload) < s.routes.at(meta.route()).DeflateThreshold {
+		return nil
+	}
+	if p := m.packed.Load(); p != nil {
+		return *p
+	}
+	m.packing.Lock()
+	defer m.packing.Unlock()
+	if p := m.packed.Load(); p != nil {
+		return *p
+	}
+	z := s.compressor(c, len(m.payload))
+	if z == nil {
+		return nil // none is free: another session will try again
+	}
+	defer s.deflate.Put(z)
+	var frame []byte
+	if wire := z.Compress(m.payload); wire != nil {
+		frame = make([]byte, 0, maxHeader+len(wire))
+		frame = append(wsproto.AppendDeflatedHeader(frame, m.op, len(wire)), wire...)
+	}
+	m.packed.Store(&frame)
+	return frame
+}

@@ -1,0 +1,75 @@
+package wsproto
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// Response is an answer to a request that does not become a WebSocket connection: that of a
+// caller who answers plain HTTP, or refuses a handshake with more than a RequestError says.
+type Response struct {
+	Status int // 200-599
+	// Header is sent in this order. Connection, Content-Length and Transfer-Encoding are
+	// not the caller's; 426 gets the fields that RFC 9110 and RFC 6455 demand.
+	Header []Field
+	Body   []byte // not sent where the status or the method has none
+}
+
+// Error makes a Response an error, for callbacks that refuse with it.
+func (r *Response) Error() string {
+	return "wsproto: " + strconv.Itoa(r.Status) + " " + http.StatusText(r.Status)
+}
+
+// AppendResponse appends the complete HTTP/1.1 response. The body is left out for HEAD. The
+// connection is to be closed behind it, see AppendRefusal. The error, a *RequestError, says
+// that the response is not valid; then nothing is appended.
+func AppendResponse(dst []byte, r *Response, head bool) ([]byte, error) {
+	if r.Status < 200 || r.Status > 599 {
+		return dst, ErrInternal
+	}
+	for i := range r.Header {
+		if !validField(&r.Header[i]) {
+			return dst, ErrInternal
+		}
+	}
+	dst = appendStatusLine(dst, r.Status)
+	bare := r.Status == http.StatusNoContent || r.Status == http.StatusNotModified // RFC 9110 §15.3.5, §15.4.5
+	if !bare {
+		dst = append(dst, "Content-Length: "...)
+		dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
+		dst = append(dst, crlf...)
+	}
+	dst = appendConnection(dst, r.Status)
+	for i := range r.Header {
+		dst = appendField(dst, &r.Header[i])
+	}
+	dst = append(dst, crlf...)
+	if !bare && !head {
+		dst = append(dst, r.Body...)
+	}
+	return dst, nil
+}
+
+func appendStatusLine(dst []byte, status int) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, http.StatusText(status)...)
+	return append(dst, crlf...)
+}
+
+// appendConnection appends Connection, and what belongs to it.
+func appendConnection(dst []byte, status int) []byte {
+	if status == http.StatusUpgradeRequired {
+		// RFC 9110 §15.5.22 wants Upgrade in the answer, RFC 6455 §4.2.2 the version.
+		return append(dst, "Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"...)
+	}
+	return append(dst, "Connection: close\r\n"...)
+}
+
+func appendField(dst []byte, f *Field) []byte {
+	dst = append(dst, f.Name...)
+	dst = append(dst, ": "...)
+	dst = append(dst, f.Value...)
+	return append(dst, crlf...)
+}
