@@ -1,8 +1,11 @@
 package session
 
 // bucket is a token bucket of one client: the time at which it will be full again, in ticks of
-// 1/32 ms of the gateway's time, wrapping around. The zero value is full, or nearly so.
+// 1/32 ms of the gateway's time, wrapping around.
 type bucket uint32
+
+// fullBucket returns one that is full.
+func fullBucket(now uint32) bucket { return bucket(now * ticksPerMS) }
 
 const ticksPerMS = 32
 

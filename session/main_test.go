@@ -170,3 +170,13 @@ func raw(t *testing.T, addr, request string) string {
 	line, _, _ := bytes.Cut(answer, []byte("\r\n"))
 	return string(line)
 }
+
+// eventually waits for what other goroutines are about to bring about.
+func eventually(t *testing.T, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen")
+		}
+	}
+}

@@ -235,7 +235,9 @@ func (s *Server) Opened(t *netpoll.Turn, refused bool) {
 	s.live.ensure(c.Index())
 	rec := s.record(c)
 	rec.began = uint32(time.Since(epoch).Microseconds())
-	rec.part, rec.control, rec.tiny = 0, 0, 0
+	rec.part = 0
+	rec.control = fullBucket(s.tr.Now())
+	rec.tiny = rec.control
 	rec.store(makeMeta(c, phaseHandshake, 0, 0))
 	if refused {
 		s.refuse(t, rec, wsproto.ErrOverloaded)

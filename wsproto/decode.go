@@ -10,8 +10,11 @@ import (
 
 // Limits bounds what a peer may send, and says what has been agreed on with it.
 type Limits struct {
-	MaxMessage   int64 // payload bytes of one message, after decompression; greater than zero
-	MaxFragments int   // frames of one message, empty ones counted; greater than zero
+	MaxMessage int64 // payload bytes of one message, after decompression; greater than zero
+	// MaxFragments is how many frames one message may have, empty ones counted; greater than
+	// zero. A compressed message may have one more for every 64 bytes, since there are libraries
+	// that send what their compressor yields piece by piece, however small.
+	MaxFragments int
 	// Only is OpText or OpBinary if that type of message is the only one to be taken; the zero
 	// value takes both.
 	Only Opcode
@@ -112,7 +115,7 @@ type Decoder struct {
 type Progress struct {
 	Frames   uint32 // frames of which at least a byte has come
 	Messages uint32 // data messages of which the first header has come and the payload was incomplete
-	Tiny     uint32 // fragments of under TinyFragment bytes
+	Tiny     uint32 // fragments of under TinyFragment bytes, of messages that are not compressed
 	Bytes    uint64 // payload bytes taken into the decoder's own memory
 }
 
@@ -227,7 +230,7 @@ func (d *Decoder) begin(h *header) {
 
 // countTiny counts a tiny part of a fragmented message.
 func (d *Decoder) countTiny(h *header) {
-	if h.length < TinyFragment && (!h.fin || h.op == OpContinuation) {
+	if h.length < TinyFragment && (!h.fin || h.op == OpContinuation) && !h.rsv1 && !d.deflated {
 		d.progress.Tiny++
 	}
 }

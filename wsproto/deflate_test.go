@@ -542,3 +542,25 @@ func validSoFar(p []byte, whole bool) bool {
 	}
 	return false
 }
+
+// Small pieces of a compressed message are allowed as long as they carry something.
+func TestDeflatedFragments(t *testing.T) {
+	noise := make([]byte, 40_000)
+	for i, rnd := 0, newRand(t); i < len(noise); i++ {
+		noise[i] = byte(rnd.Uint32())
+	}
+	wire := deflate(t, noise, 1)
+	parts := func(p string, size int) []byte {
+		in := frame(rsv1|opBin, p[:size])
+		for p = p[size:]; len(p) > size; p = p[size:] {
+			in = append(in, frame(opCont, p[:size])...)
+		}
+		return append(in, frame(fin|opCont, p)...)
+	}
+	lim := deflateLimits(1 << 20)
+	lim.MaxFragments = 10
+	checkTrace(t, parts(wire, 80), lim, "message 2 "+quote(noise)+"\n")
+	checkTrace(t, parts(wire, 60), lim, "fail 1008 \n")
+	checkTrace(t, cat(frame(rsv1|opBin, ""), bytes.Repeat(frame(opCont, ""), 9)), lim, "")
+	checkTrace(t, cat(frame(rsv1|opBin, ""), bytes.Repeat(frame(opCont, ""), 10)), lim, "fail 1008 \n")
+}

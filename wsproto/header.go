@@ -133,7 +133,7 @@ func (d *Decoder) checkFirst(b0 byte, lim *Limits) error {
 		return errNoMessage
 	case op != OpContinuation && d.op != OpContinuation:
 		return errInMessage
-	case d.frames >= lim.MaxFragments:
+	case d.frames >= lim.MaxFragments && !(d.deflated && d.frames-lim.MaxFragments < len(d.buf)/64):
 		return errFragments
 	case lim.Only != 0 && op != OpContinuation && op != lim.Only:
 		return errUnwanted

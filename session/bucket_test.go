@@ -1,0 +1,55 @@
+package session
+
+import "testing"
+
+func TestBucket(t *testing.T) {
+	for _, start := range []uint32{0, 1, 1<<27 - 5, 1<<27 + 3, 1<<32 - 10_000, 1<<32 - 1} {
+		r := makeRate(10, 20)
+		b := fullBucket(start)
+		for i := range 20 {
+			if !b.take(r, start, 1) {
+				t.Fatalf("from %d: token %d is missing", start, i)
+			}
+		}
+		if b.take(r, start, 1) {
+			t.Fatalf("from %d: more than the burst", start)
+		}
+		if b.take(r, start+99, 1) {
+			t.Fatalf("from %d: a token too early", start)
+		}
+		if !b.take(r, start+100, 1) || b.take(r, start+199, 1) {
+			t.Fatalf("from %d: not one token in 100 ms", start)
+		}
+		if !b.take(r, start+5000, 20) || b.take(r, start+5000, 1) {
+			t.Fatalf("from %d: not full after a while", start)
+		}
+	}
+}
+
+// However long a client is silent, it is never judged by a time long past.
+func TestBucketAfterSilence(t *testing.T) {
+	r := makeRate(10, 20)
+	for _, silence := range []uint32{2001, 1 << 20, 1 << 26, 1<<27 - 1} {
+		b := fullBucket(1000)
+		if !b.take(r, 1000, 20) || !b.take(r, 1000+silence, 1) {
+			t.Errorf("refused after %d ms", silence)
+		}
+	}
+}
+
+// A rate that passes over a second lets exactly as much through.
+func TestBucketRate(t *testing.T) {
+	for _, perSecond := range []int{1, 10, 1000, 10_000} {
+		r := makeRate(perSecond, perSecond)
+		b := fullBucket(1 << 31)
+		n := 0
+		for ms := range uint32(10_000) {
+			for b.take(r, 1<<31+ms, 1) {
+				n++
+			}
+		}
+		if least, most := perSecond*10, perSecond*12; n < least || n > most {
+			t.Errorf("%d a second: %d in 10 s", perSecond, n)
+		}
+	}
+}

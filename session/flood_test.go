@@ -1,0 +1,138 @@
+package session_test
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+func frames(n int, f func(i int) ws.Frame) []byte {
+	var b bytes.Buffer
+	for i := range n {
+		_ = ws.WriteFrame(&b, ws.MaskFrame(f(i)))
+	}
+	return b.Bytes()
+}
+
+// A hundred pings at once are no flood: all are answered, and the last is answered last.
+func TestPingBurst(t *testing.T) {
+	_, addr := start(t, oneRoute(session.Echo{}))
+	c := dial(t, addr, "/")
+	if _, err := c.Write(frames(100, func(i int) ws.Frame { return ws.NewPingFrame(fmt.Append(nil, i)) })); err != nil {
+		t.Fatal(err)
+	}
+	last := -1
+	for last < 99 {
+		var i int
+		if f := c.read(); f.Header.OpCode != ws.OpPong {
+			t.Fatalf("opcode %v", f.Header.OpCode)
+		} else if _, err := fmt.Sscan(string(f.Payload), &i); err != nil || i <= last {
+			t.Fatalf("pong %q after %d", f.Payload, last)
+		}
+		last = i
+	}
+	c.text("still here")
+	c.want(ws.OpText, "still here")
+}
+
+func TestControlFlood(t *testing.T) {
+	for name, frame := range map[string]func(int) ws.Frame{
+		"pings": func(int) ws.Frame { return ws.NewPingFrame(nil) },
+		"pongs": func(int) ws.Frame { return ws.NewPongFrame(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, e := recorder()
+			cfg := oneRoute(h)
+			cfg.ControlRate, cfg.ControlBurst = 1, 20
+			s, addr := start(t, cfg)
+			c := dial(t, addr, "/")
+			_, _ = c.Write(frames(100, frame))
+			c.wantClose(1008)
+			e.want(t, session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer})
+			if n := s.Stats().Evictions["control_flood"]; n != 1 {
+				t.Errorf("%d evictions counted", n)
+			}
+		})
+	}
+}
+
+// A client that pings and reads nothing has a bounded number of pongs waiting, and then sees the
+// latest.
+func TestPingsOfClientThatDoesNotRead(t *testing.T) {
+	const pings = 5000
+	route := session.Route{Path: "/", MaxMessage: 32 << 20, Handler: session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
+		_ = s.Send(m.Opcode, m.Data)
+	}}}
+	cfg := session.Config{Routes: []session.Route{route}, ControlRate: 1, ControlBurst: 2 * pings}
+	cfg.Reactor.QueueBytes = 64 << 20
+	cfg.Reactor.ReadHighWater = 63 << 20 // pings are read although output waits
+	s, addr := start(t, cfg)
+	c := dial(t, addr, "/")
+	big := bytes.Repeat([]byte("x"), 24<<20) // more than the two sockets take
+	c.send(ws.NewBinaryFrame(big))
+	c.send(ws.NewBinaryFrame([]byte("behind it")))
+	if _, err := c.Write(frames(pings, func(i int) ws.Frame { return ws.NewPingFrame(fmt.Append(nil, i)) })); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return s.Stats().PingsReceived == pings })
+	st := s.Stats()
+	if st.QueueMessages > 3 {
+		t.Errorf("%d messages wait", st.QueueMessages)
+	}
+	if st.Superseded != pings-1 {
+		t.Errorf("%d pongs superseded", st.Superseded)
+	}
+	c.want(ws.OpBinary, string(big))
+	c.want(ws.OpPong, fmt.Sprint(pings-1)) // ahead of what waited
+	c.want(ws.OpBinary, "behind it")
+}
+
+func TestFragmentFlood(t *testing.T) {
+	cfg := oneRoute(session.Echo{})
+	cfg.FragmentRate = 100
+	cfg.Routes[0].MaxFragments = 50
+	s, addr := start(t, cfg)
+	part := func(i int) ws.Frame { // messages of ten parts of an octet
+		switch i % 10 {
+		case 0:
+			return ws.NewFrame(ws.OpText, false, []byte("a"))
+		case 9:
+			return ws.NewFrame(ws.OpContinuation, true, []byte("a"))
+		}
+		return ws.NewFrame(ws.OpContinuation, false, []byte("a"))
+	}
+	c := dial(t, addr, "/")
+	if _, err := c.Write(frames(100, part)); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		c.want(ws.OpText, "aaaaaaaaaa")
+	}
+	_, _ = c.Write(frames(500, part))
+	c.wantClose(1008)
+	if n := s.Stats().Evictions["fragment_flood"]; n != 1 {
+		t.Errorf("%d evictions counted", n)
+	}
+	// Fragments of some size are not limited, nor are messages of one frame.
+	c = dial(t, addr, "/")
+	large := bytes.Repeat([]byte("b"), wsproto.TinyFragment)
+	for range 50 {
+		go func() {
+			_, _ = c.Write(frames(10, func(i int) ws.Frame {
+				f := part(i)
+				f.Payload, f.Header.Length = bytes.Clone(large), int64(len(large))
+				return f
+			}))
+		}()
+		c.want(ws.OpText, string(bytes.Repeat(large, 10)))
+	}
+	for range 300 {
+		c.text("c")
+		c.want(ws.OpText, "c")
+	}
+}
