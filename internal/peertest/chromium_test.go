@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 )
@@ -24,21 +23,26 @@ const page = `<!doctype html>
 <link rel="icon" href="data:,">
 <script>%s</script>
 <script>
-runChecks(WebSocket, %q)
-  .then((results) => JSON.stringify(results), (err) => 'failed: ' + err)
-  .then((body) => fetch('/results', {method: 'POST', body}));
+const lines = [];
+runChecks(WebSocket, %q, %t, {}, (line) => lines.push(line))
+  .catch((err) => lines.push('failed to run: ' + err))
+  .then(() => fetch('/results', {method: 'POST', body: lines.join('\n')}));
 </script>
 `
 
 func TestChromium(t *testing.T) {
 	chromium := tool(t, "chromium")
-	g := startGateway(t, setup{})
+	eachGateway(t, func(t *testing.T, g *gateway, deflate bool) {
+		testChromium(t, chromium, g, deflate)
+	})
+}
 
+func testChromium(t *testing.T, chromium string, g *gateway, deflate bool) {
 	results := make(chan []byte, 1)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = fmt.Fprintf(w, page, checksScript, "ws://"+g.addr)
+		_, _ = fmt.Fprintf(w, page, checksScript, "ws://"+g.addr, deflate)
 	})
 	mux.HandleFunc("POST /results", func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
@@ -70,10 +74,7 @@ func TestChromium(t *testing.T) {
 	browser := startProcess(t, exec.Command(chromium, args...))
 	select {
 	case b := <-results:
-		if text := string(b); strings.HasPrefix(text, "failed: ") {
-			t.Fatal(text)
-		}
-		reportChecks(t, b)
+		reportChecks(t, string(b))
 	case <-browser.exited:
 		t.Fatal(browser.running())
 	case <-time.After(2 * time.Minute):

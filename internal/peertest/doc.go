@@ -1,6 +1,7 @@
 // Package peertest runs the gateway binary against peers that share no code
-// with it: Node's ws client, Chromium, HAProxy, Prometheus, the kernel's packet
-// filter, and a client written here from RFC 6455 alone.
+// with it: Chromium, the clients ws and undici of Node, websockets of Python and
+// gorilla, coder and gws of Go (in the module bench/peers), HAProxy, Prometheus, the
+// kernel's packet filter, and a client written here from RFC 6455 alone.
 //
 // The package has tests only. They build the gateway from this module and start
 // it as a process of its own, so that flags, signals, exit codes, descriptor

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,9 +60,9 @@ var gatewayBinary = sync.OnceValues(func() (string, error) {
 	return out, nil
 })
 
-// touchSources looks at every Go file of the module. The go command records
-// which files a test looked at and runs it again when one of them changes; it
-// cannot see that the binary under test is made of them.
+// touchSources looks at every Go file and every script of the module. The go command
+// records which files a test looked at and runs it again when one of them changes; it
+// cannot see that the binary under test is made of them, or that a peer reads them.
 func touchSources() error {
 	return filepath.WalkDir(moduleRoot, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -69,7 +70,7 @@ func touchSources() error {
 			return err
 		case d.IsDir() && (d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && path != moduleRoot):
 			return filepath.SkipDir
-		case strings.HasSuffix(path, ".go") || d.Name() == "go.mod" || d.Name() == "go.sum":
+		case slices.Contains([]string{".go", ".mod", ".sum", ".js", ".py"}, filepath.Ext(path)):
 			_, err = os.Stat(path)
 		}
 		return err

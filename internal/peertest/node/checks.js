@@ -1,11 +1,12 @@
 // What any client with the browser's WebSocket interface expects of the gateway.
-// Runs in Chromium and, through the ws package, in Node. Each check resolves or
-// rejects; runChecks reports [{name, error}], error being "" for a pass.
+// Runs in Chromium and, through the packages ws and undici, in Node. Each check
+// resolves or rejects; runChecks reports a line for each, "ok NAME" or
+// "failed NAME: ERROR".
 'use strict';
 
-function open(WS, url) {
+function open(WS, url, subprotocols = []) {
   return new Promise((resolve, reject) => {
-    const socket = new WS(url);
+    const socket = new WS(url, subprotocols);
     socket.binaryType = 'arraybuffer';
     const inbox = [];
     let waiting = null;
@@ -43,10 +44,40 @@ function pattern(size) {
   return bytes;
 }
 
+// Bytes that do not compress, the same each time: xorshift.
+function noise(size) {
+  const bytes = new Uint8Array(size);
+  for (let i = 0, x = 2463534242; i < size; i++) {
+    x ^= x << 13; x ^= x >>> 17; x ^= x << 5;
+    bytes[i] = x >>> 24;
+  }
+  return bytes;
+}
+
+// Text that compresses to a bit less than half of it.
+function digits(size) {
+  const bytes = noise(size);
+  for (let i = 0; i < size; i++) bytes[i] = 0x30 + bytes[i] % 10;
+  return new TextDecoder().decode(bytes);
+}
+
+function deflated(socket) {
+  return /^permessage-deflate(;|$)/.test(socket.extensions);
+}
+
 async function closeNormally(socket) {
   socket.close(1000);
   const event = await socket.closed;
   equal(event.code, 1000, 'close code');
+  equal(event.wasClean, true, 'wasClean');
+}
+
+async function closeWith(WS, url, code) {
+  const socket = await open(WS, url + '/');
+  socket.close(code, 'enough – genug');
+  const event = await socket.closed;
+  equal(event.code, code, 'code');
+  equal(event.reason, 'enough – genug', 'reason');
   equal(event.wasClean, true, 'wasClean');
 }
 
@@ -95,12 +126,20 @@ const checks = {
   },
 
   async 'close code and reason come back'(WS, url) {
-    const socket = await open(WS, url + '/');
-    socket.close(3001, 'enough – genug');
-    const event = await socket.closed;
-    equal(event.code, 3001, 'code');
-    equal(event.reason, 'enough – genug', 'reason');
-    equal(event.wasClean, true, 'wasClean');
+    for (const code of [1000, 3000, 4999]) await closeWith(WS, url, code);
+  },
+
+  async 'a subprotocol is chosen'(WS, url) {
+    for (const path of ['/', '/broadcast']) {
+      const none = await open(WS, url + path);
+      equal(none.protocol, '', 'none offered');
+      const some = await open(WS, url + path, ['chat', 'echo', 'superchat']);
+      equal(some.protocol, 'echo', 'three offered');
+      some.send('spoken');
+      equal(await some.next(), 'spoken', 'echo');
+      await closeNormally(none);
+      await closeNormally(some);
+    }
   },
 
   async 'broadcast reaches both, sender included'(WS, url) {
@@ -124,6 +163,65 @@ const checks = {
   },
 };
 
+// With permessage-deflate on at the gateway.
+const deflateChecks = {
+  async 'permessage-deflate is agreed on'(WS, url) {
+    for (const path of ['/', '/broadcast']) {
+      const socket = await open(WS, url + path);
+      equal(deflated(socket), true, `extensions are "${socket.extensions}"`);
+      await closeNormally(socket);
+    }
+  },
+
+  async 'deflate: small messages'(WS, url) {
+    const socket = await open(WS, url + '/');
+    for (const text of ['a', 'a', '', 'again, again and again', 'again, again and again']) {
+      socket.send(text);
+      equal(await socket.next(), text, 'echo');
+    }
+    await closeNormally(socket);
+  },
+
+  async 'deflate: 1 MiB that compresses'(WS, url) {
+    const socket = await open(WS, url + '/');
+    for (const text of ['z'.repeat(1 << 20), digits(1 << 20)]) {
+      socket.send(text);
+      equal(await socket.next(), text, 'echo');
+    }
+    await closeNormally(socket);
+  },
+
+  async 'deflate: 1 MiB that does not compress'(WS, url) {
+    const socket = await open(WS, url + '/');
+    for (let i = 0; i < 2; i++) {
+      socket.send(noise(1 << 20));
+      equalBytes(await socket.next(), noise(1 << 20), 'echo');
+    }
+    await closeNormally(socket);
+  },
+
+  async 'deflate: broadcast'(WS, url) {
+    const a = await open(WS, url + '/broadcast');
+    const b = await open(WS, url + '/broadcast');
+    for (let i = 0; i < 20; i++) a.send(`to everybody, number ${i}`);
+    for (const socket of [a, b]) {
+      for (let i = 0; i < 20; i++) equal(await socket.next(), `to everybody, number ${i}`, 'heard');
+      await closeNormally(socket);
+    }
+  },
+};
+
+// And off.
+const plainChecks = {
+  async 'compression offered is declined'(WS, url) {
+    const socket = await open(WS, url + '/');
+    equal(socket.extensions, '', 'extensions');
+    socket.send('offered '.repeat(500));
+    equal(await socket.next(), 'offered '.repeat(500), 'echo');
+    await closeNormally(socket);
+  },
+};
+
 function withTimeout(promise, ms) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -132,18 +230,18 @@ function withTimeout(promise, ms) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-async function runChecks(WS, url, more) {
-  const results = [];
-  for (const [name, check] of Object.entries({ ...checks, ...more })) {
-    let error = '';
+async function runChecks(WS, url, deflate, more, report) {
+  const list = { ...checks, ...(deflate ? deflateChecks : plainChecks), ...more };
+  for (const [name, check] of Object.entries(list)) {
     try {
-      await withTimeout(check(WS, url), 10000);
+      await withTimeout(check(WS, url), 30000);
+      report(`ok ${name}`);
     } catch (err) {
-      error = String(err && err.message || err) || 'failed';
+      report(`failed ${name}: ${err && err.message || err}`);
     }
-    results.push({ name, error });
   }
-  return results;
 }
 
-if (typeof module !== 'undefined') module.exports = { runChecks, open, equal };
+if (typeof module !== 'undefined') {
+  module.exports = { runChecks, open, equal, equalBytes, noise, deflated, closeWith };
+}
