@@ -30,6 +30,23 @@
 // What a session sends from one goroutine arrives in that order or not at all: a message that is
 // refused with [ErrQueueFull] closes the session, so that there is never a gap within it.
 //
+// # Before the upgrade
+//
+// Route.Origins, Route.OnUpgrade and Route.Subprotocols decide about a handshake that is correct;
+// Route.HTTP answers requests that are none. A refusal ends the connection: no second request is
+// ever read from it.
+//
+// # Compression
+//
+// Route.Deflate offers permessage-deflate (RFC 7692), without context takeover. Messages from
+// Route.DeflateThreshold bytes on are then compressed by whichever goroutine sends them; a
+// Prepared once for all. Config.Deflate bounds how many at a time.
+//
+// # Floods
+//
+// Pings are answered, the latest first. Control frames and tiny fragments have a rate, beyond
+// which a client is closed with 1008.
+//
 // # Liveness
 //
 // A sweeper looks at all clients four times a second. It pings those that have been silent for
@@ -49,5 +66,5 @@
 // A handler runs without any lock of the server. The lock of a Broadcast is held while its
 // members change or are copied, and nothing is called meanwhile.
 //
-// Not here: channels, blocking handlers, tokens, compression, TLS.
+// Not here: channels, blocking handlers, tokens, TLS.
 package session
