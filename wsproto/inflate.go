@@ -74,7 +74,7 @@ func (in *Inflater) inflate(p []byte, text bool, most int64, bufs Buffers) (out 
 	if err := in.flate.(flate.Resetter).Reset(in.in, nil); err != nil {
 		return nil, false, errInflate
 	}
-	in.first = in.first[:0]
+	in.first, in.more = in.first[:0], in.more[:0] // a panic may have left something behind
 	total, err := in.segments(text, most, bufs)
 	in.src = source{}
 	if err == nil && len(in.more) > 0 {
