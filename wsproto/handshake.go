@@ -1,6 +1,9 @@
 package wsproto
 
-import "iter"
+import (
+	"bytes"
+	"iter"
+)
 
 // CheckUpgrade judges a request that ParseRequest has accepted as the opening
 // handshake of a client (RFC 6455 §4.2.1). The error is a *RequestError: 505 for
@@ -64,6 +67,9 @@ func (r *Request) checkConnection() error {
 
 	found, elements = false, 0
 	for v := range r.each(fieldConnection) {
+		if bytes.IndexByte(v, '\t') >= 0 { // gobwas/ws separates by spaces alone
+			r.normalise = true
+		}
 		for e := []byte(nil); len(v) > 0; elements++ {
 			if e, v = nextElement(v); len(e) == 0 {
 				r.normalise = true

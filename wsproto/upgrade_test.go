@@ -95,6 +95,8 @@ var upgradeVectors = []struct {
 	{"RFC9112/3.2.2/other_scheme", requestLine("GET file://h/chat HTTP/1.1"), 400},
 	{"target_with_query_characters", requestLine("GET /a|b?q={1}^`\"<> HTTP/1.1"), 0},
 
+	{"RFC9110/5.6.1/tab_in_list", with("Connection", "Connection: keep-alive,\tUpgrade"), 0},
+
 	{"RFC9112/3.2/no_host", with("Host"), 400},
 	{"RFC9112/3.2/two_hosts", with("", "Host: server.example.com"), 400},
 	{"RFC9112/3.2/two_hosts_in_other_case", with("", "hOST: other.example.com"), 400},
@@ -306,6 +308,9 @@ func TestNormalised(t *testing.T) {
 		with("Connection", "Connection: Upgrade", "Connection: TE"):           true,
 		with("Connection", "Connection: Upgrade,"):                            false,
 		with("Connection", "Connection: ,Upgrade"):                            true,
+		with("Connection", "Connection: keep-alive,\tUpgrade"):                true,
+		with("Connection", "Connection: keep-alive\t,Upgrade"):                true,
+		with("Connection", "Connection:\tUpgrade\t"):                          false,
 		with("Upgrade Connection", "Upgrade:websocket", "connection:upgrade"): false,
 	} {
 		_, _, r, err := shake(t, []byte(head), nil)
