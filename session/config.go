@@ -196,7 +196,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		seen[r.Path] = true
 		for _, o := range r.Origins {
-			if !validOrigin(o) {
+			if !ValidOrigin(o) {
 				err = errors.Join(err, fmt.Errorf("session: route %q: origin %q is not scheme://host[:port], \"*\" or empty", r.Path, o))
 			}
 		}
@@ -213,9 +213,9 @@ func (c Config) withDefaults() (Config, error) {
 	return c, err
 }
 
-// validOrigin checks an element of Route.Origins. The opaque origin "null" is everybody's, and
+// ValidOrigin reports whether o may be an element of Route.Origins. The opaque origin "null" is everybody's, and
 // hence nobody's.
-func validOrigin(o string) bool {
+func ValidOrigin(o string) bool {
 	if o == "" || o == "*" {
 		return true
 	}

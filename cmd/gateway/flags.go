@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
 )
 
 // options are the settings of the command line.
@@ -24,6 +27,7 @@ type options struct {
 	maxFragments     int
 	subprotocols     []string
 	origins          []string
+	only             wsproto.Opcode
 	compress         bool
 	compressConns    int
 	queueBytes       int
@@ -80,6 +84,7 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.maxFragments, "max-fragments", 1024, "most frames of one message")
 	fs.Var(&list{values: &o.subprotocols}, "subprotocol", "`name` of a subprotocol that is spoken, in order of preference; may be repeated")
 	fs.Var(&list{values: &o.origins}, "origin", "`origin` of web pages that may connect, such as https://example.com, others get 403; may be repeated; default: all")
+	fs.Func("only", "the one `type` of message that is taken, text or binary, the other is refused with 1003; default: both", o.setOnly)
 	fs.BoolVar(&o.compress, "compress", false, "compress messages (permessage-deflate) for clients that ask for it")
 	fs.IntVar(&o.compressConns, "compress-conns", 10_000, "connections that may compress at once; others are served without")
 	fs.IntVar(&o.queueBytes, "queue-bytes", 256<<10, "unsent bytes of one client before it is closed as too slow")
@@ -104,8 +109,25 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	return o, o.check()
 }
 
+func (o *options) setOnly(v string) error {
+	switch v {
+	case "text":
+		o.only = wsproto.OpText
+	case "binary":
+		o.only = wsproto.OpBinary
+	default:
+		return errors.New("neither text nor binary")
+	}
+	return nil
+}
+
 // check refuses values that mean nothing; 0 stands for a default only where the usage says so.
 func (o *options) check() error {
+	for _, origin := range o.origins {
+		if !session.ValidOrigin(origin) {
+			return fmt.Errorf("invalid value for flag -origin: %q is not scheme://host[:port] or *", origin)
+		}
+	}
 	for _, v := range []struct {
 		name string
 		n    int64

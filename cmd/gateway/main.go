@@ -132,6 +132,7 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 		cfg.Routes[i].MaxFragments = o.maxFragments
 		cfg.Routes[i].Subprotocols = o.subprotocols
 		cfg.Routes[i].Origins = o.origins
+		cfg.Routes[i].Only = o.only
 		cfg.Routes[i].Deflate = o.compress
 	}
 	server, err := session.NewServer(cfg)

@@ -38,6 +38,8 @@ func TestUsageErrors(t *testing.T) {
 		"negative":           {[]string{"-max-conns", "-1"}, "-max-conns"},
 		"zero":               {[]string{"-max-message", "0"}, "-max-message"},
 		"bad level":          {[]string{"-log-level", "loud"}, "log-level"},
+		"bad type":           {[]string{"-only", "ping"}, "-only"},
+		"bad origin":         {[]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-origin", "example.com"}, "example.com"},
 		"empty listen":       {[]string{"-listen", ""}, "listen"},
 		"bad address":        {[]string{"-listen", "nowhere"}, "nowhere"},
 		"port in use":        {[]string{"-listen", taken.Addr().String(), "-admin", "127.0.0.1:0"}, taken.Addr().String()},
