@@ -152,7 +152,7 @@ func headLine(head []byte, start int) (line []byte, next int, err error) {
 // (RFC 9112 §3).
 func (r *Request) parseRequestLine(line []byte) error {
 	method, rest, ok := bytes.Cut(line, []byte{' '})
-	if !ok || !isToken(method) {
+	if !ok || !isToken(method) || len(method) > maxMethod {
 		return errRequestLine
 	}
 	target, version, ok := bytes.Cut(rest, []byte{' '})
