@@ -2,7 +2,6 @@ package suite
 
 import (
 	"fmt"
-	"time"
 
 	"wsgateway/bench/conformance/internal/engine"
 	"wsgateway/bench/conformance/internal/wire"
@@ -159,14 +158,14 @@ func controlHeaderCases() []*testCase {
 			}
 			out = append(out, f.violates(fmt.Sprintf("%s-%d", k.name, n), fmt.Sprintf("%s of %d bytes", k.name, n), big))
 			out = append(out, early.add(fmt.Sprintf("%s-%d-header", k.name, n), fmt.Sprintf("the header of a %s of %d bytes", k.name, n),
-				open(), sendRaw(big.Header()), failsQuickly(1002, 400*time.Millisecond, big.Bytes()[len(big.Header()):])))
+				open(), sendRaw(big.Header()), failsQuickly(1002, atOnce, big.Bytes()[len(big.Header()):])))
 		}
 		out = append(out,
 			f.violates(k.name+"-nofin", k.name+" without FIN", k.frame.Part()),
 			f.violates(k.name+"-nofin-continued", k.name+" in two frames", k.frame.Part(), cont("b")),
 			f.violates(k.name+"-nofin-inside", k.name+" without FIN inside a fragmented message", text("a").Part(), k.frame.Part(), cont("b")),
 			early.add(k.name+"-nofin-header", "the header of a "+k.name+" without FIN", open(), sendRaw(k.frame.Part().Header()),
-				failsQuickly(1002, 400*time.Millisecond, k.frame.Bytes()[len(k.frame.Header()):])))
+				failsQuickly(1002, atOnce, k.frame.Bytes()[len(k.frame.Header()):])))
 	}
 	return out
 }
@@ -179,7 +178,7 @@ func headerCases() []*testCase {
 	add := func(id, variant, title string, f wire.Frame, before ...wire.Frame) {
 		head := f.Header()
 		out = append(out, family{id, section, rule}.add(variant, title, open(), send(before...), sendRaw(head),
-			failsQuickly(1002, 400*time.Millisecond, f.Bytes()[len(head):])))
+			failsQuickly(1002, atOnce, f.Bytes()[len(head):])))
 	}
 	big := string(filler(5000))
 	add("F1", "header", "the header of a frame without a mask", text(big).NoMask())
