@@ -99,38 +99,32 @@ func (r *Reactor) SendFinal(c Conn, p []byte) error {
 // pong (RFC 6455 §5.5.3). Where messages wait it overtakes all but the one that has been begun,
 // and takes the place of an urgent one that still waits. It never fills the queue.
 func (r *Reactor) SendUrgent(c Conn, prefix Prefix, body []byte) error {
-	if !r.known(c) {
-		return ErrClosed
-	}
-	s := r.slots.At(c.Index())
-	s.wmu.Lock()
-	if uint32(s.word.Load()>>32) != c.Gen() || s.wflags&(wFinal|wBroken) != 0 {
-		s.wmu.Unlock()
-		return ErrClosed
-	}
-	if s.out == 0 {
-		s.wmu.Unlock()
-		return r.Send(c, prefix, body)
-	}
-	defer s.wmu.Unlock()
+	return r.send(c, prefix.b[:prefix.n], body, nil, sendUrgent)
+}
+
+// queueUrgent makes a message the urgent one of a queue that exists. It expects the write lock.
+func (r *Reactor) queueUrgent(s *slot, head, body []byte) {
 	q := r.outs.At(s.out - 1)
 	if q.urgent != nil {
 		r.stats.superseded.Add(1)
 		r.unqueue(s, q, len(q.urgent)+segmentCost, 1)
 	}
-	p := append(append(q.urgent[:0], prefix.b[:prefix.n]...), body...)
+	p := append(append(q.urgent[:0], head...), body...)
 	if r.queuedBytes.Load()+int64(len(p)+segmentCost) > r.cfg.QueueTotalBytes {
 		q.urgent = nil
 		r.stats.dropped.Add(1)
-		return nil
+		return
 	}
 	q.urgent = p
 	r.unqueue(s, q, -(len(p) + segmentCost), -1)
-	return nil
 }
 
+// sendUrgent is passed to send, where wFinal may be.
+const sendUrgent uint8 = 1 << 7
+
 // send sends head and body, or shared. Only shared may be kept.
-func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
+func (r *Reactor) send(c Conn, head, body, shared []byte, flags uint8) error {
+	final, urgent := flags&wFinal, flags&sendUrgent != 0
 	if !r.known(c) {
 		return ErrClosed
 	}
@@ -140,7 +134,7 @@ func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
 		s.wmu.Unlock()
 		return ErrClosed
 	}
-	if id := s.cork.Load(); id != 0 {
+	if id := s.cork.Load(); id != 0 && !(urgent && s.out != 0) {
 		// What is collected is promised: it must fit into the queue as well as into the buffer.
 		t := r.turns[id-1]
 		size := len(t.out) + len(head) + len(body) + len(shared)
@@ -152,6 +146,11 @@ func (r *Reactor) send(c Conn, head, body, shared []byte, final uint8) error {
 			return nil
 		}
 		t.spill(s)
+	}
+	if urgent && s.out != 0 {
+		r.queueUrgent(s, head, body)
+		s.wmu.Unlock()
+		return nil
 	}
 	s.wflags |= final // before, so that queue knows
 	ok := r.write(c, s, head, body, shared, 1, final != 0)

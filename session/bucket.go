@@ -22,6 +22,14 @@ func makeRate(perSecond, burst int) rate {
 	return rate{interval, min(interval*uint64(burst), 1<<30)}
 }
 
+// refresh keeps the bucket of a client that takes nothing from seeming empty when ticks have wrapped
+// around, every 37 hours. It is to be called more often than that.
+func (b *bucket) refresh(r rate, now uint32) {
+	if uint64(uint32(*b)-now*ticksPerMS) > r.size {
+		*b = fullBucket(now)
+	}
+}
+
 // take takes n tokens, and reports false if there are not as many.
 func (b *bucket) take(r rate, now uint32, n uint32) bool {
 	ticks := now * ticksPerMS

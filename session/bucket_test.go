@@ -53,3 +53,16 @@ func TestBucketRate(t *testing.T) {
 		}
 	}
 }
+
+// One that is looked at now and then is never taken for empty, over days.
+func TestBucketRefresh(t *testing.T) {
+	r := makeRate(10, 200)
+	b := fullBucket(0)
+	for now := uint32(0); now < 1<<30; now += 47_000 {
+		b.refresh(r, now)
+		probe := b
+		if !probe.take(r, now, 200) {
+			t.Fatalf("not full at %d ms", now)
+		}
+	}
+}

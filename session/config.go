@@ -38,7 +38,8 @@ type Config struct {
 	InboundBytes int64 // memory for incomplete messages of all clients; default 256 MiB
 
 	// A client may send ControlRate pings and pongs a second for long, and ControlBurst of them
-	// at once. Who sends more is closed with 1008. Default 10 and 200.
+	// at once. Who sends more is closed with 1008. Default 10 and 200. Answers to the pings of a
+	// handler (Session.SendPing) count too: one that pings more often needs more.
 	ControlRate, ControlBurst int
 	// FragmentRate is how many fragments of under wsproto.TinyFragment bytes a client may send
 	// a second for long; a second's worth, or those of two messages, at once. Who sends more

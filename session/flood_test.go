@@ -136,3 +136,27 @@ func TestFragmentFlood(t *testing.T) {
 		c.want(ws.OpText, "c")
 	}
 }
+
+// The pieces of compressed messages may be small, but not empty without end.
+func TestFragmentFloodCompressed(t *testing.T) {
+	cfg := deflating(session.Echo{})
+	cfg.FragmentRate = 100
+	cfg.Routes[0].MaxFragments = 50
+	_, addr := start(t, cfg)
+	c := dialWith(t, addr, "/", offerDeflate)
+	message := func(n int) []byte {
+		var b bytes.Buffer
+		first := ws.NewFrame(ws.OpText, false, nil)
+		first.Header.Rsv = rsv1
+		_ = ws.WriteFrame(&b, ws.MaskFrame(first))
+		b.Write(frames(n, func(int) ws.Frame { return ws.NewFrame(ws.OpContinuation, false, nil) }))
+		_ = ws.WriteFrame(&b, ws.MaskFrame(ws.NewFrame(ws.OpContinuation, true, []byte("\x00"))))
+		return b.Bytes()
+	}
+	_, _ = c.Write(message(40))
+	c.want(ws.OpText, "")
+	for range 10 {
+		_, _ = c.Write(message(40))
+	}
+	c.wantClose(1008)
+}

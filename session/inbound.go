@@ -57,7 +57,9 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		s.refuse(t, rec, wsproto.ErrEarlyData)
 		return
 	}
-	if err := wsproto.ParseRequest(p, &s.cfg.Head, &l.req); err != nil {
+	err := wsproto.ParseRequest(p, &s.cfg.Head, &l.req)
+	l.head = string(l.req.Method) == "HEAD"
+	if err != nil {
 		s.refuse(t, rec, err)
 		return
 	}
@@ -101,8 +103,10 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		s.refuse(t, rec, err)
 		return
 	}
-	l.scratch = answer[:0]
-	if err := s.tr.Send(c, netpoll.Prefix{}, answer); err != nil {
+	l.scratch, l.head = answer[:0], false
+	err = s.tr.Send(c, netpoll.Prefix{}, answer)
+	l.shrink()
+	if err != nil {
 		s.giveUpDeflate(accept.Deflate)
 		t.Abort(err)
 		return
@@ -198,6 +202,7 @@ func (s *Server) moveToWorker(t *netpoll.Turn, rec *record, p []byte) {
 	}
 	s.parts.At(rec.part - 1).seen = 0 // to be judged once more
 	t.SetInline(false)
+	t.Pause()               // the end of the input must not be seen before the request is answered
 	_ = s.tr.Wake(t.Conn()) // its turn is running: it exists
 }
 
@@ -205,29 +210,29 @@ func (s *Server) moveToWorker(t *netpoll.Turn, rec *record, p []byte) {
 func (s *Server) refuse(t *netpoll.Turn, rec *record, err error) {
 	l := t.Local().(*local)
 	var status int
-	l.scratch, status = s.appendAnswer(l.scratch[:0], t.Conn(), &l.req, err)
+	l.scratch, status = s.appendAnswer(l.scratch[:0], t.Conn(), l.head, err)
+	l.head = false
 	_ = s.tr.SendFinal(t.Conn(), l.scratch) // or the socket has failed
-	if cap(l.scratch) > maxPooled {
-		l.scratch = nil
-	}
+	l.shrink()
 	s.stats.handshake(status)
 	s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 	t.CloseFlushed(true)
 }
 
 // appendAnswer appends the response that err stands for.
-func (s *Server) appendAnswer(dst []byte, c conn, req *wsproto.Request, err error) ([]byte, int) {
+func (s *Server) appendAnswer(dst []byte, c conn, head bool, err error) ([]byte, int) {
 	var response *wsproto.Response
 	var refusal *wsproto.RequestError
 	switch {
-	case errors.As(err, &response):
-		answer, err := wsproto.AppendResponse(dst, response, string(req.Method) == "HEAD")
+	case errors.As(err, &response) && response != nil:
+		answer, err := wsproto.AppendResponse(dst, response, head)
 		if err == nil {
 			return answer, response.Status
 		}
 		s.log.Error("invalid response of a route", "session", s.ids.encode(c), "status", response.Status)
 		refusal = wsproto.ErrInternal
-	case !errors.As(err, &refusal):
+	case errors.As(err, &refusal) && refusal != nil && 400 <= refusal.Status && refusal.Status <= 599:
+	default:
 		s.log.Error("handshake failed", "session", s.ids.encode(c), "err", err)
 		refusal = wsproto.ErrInternal
 	}
@@ -235,12 +240,15 @@ func (s *Server) appendAnswer(dst []byte, c conn, req *wsproto.Request, err erro
 	if refusal.Status == http.StatusServiceUnavailable {
 		retryAfter = 1 + rand.IntN(3) // seconds; spread, so that they do not come back together
 	}
-	return wsproto.AppendRefusal(dst, refusal, retryAfter), refusal.Status
+	return wsproto.AppendRefusal(dst, refusal, retryAfter, head), refusal.Status
 }
 
 // maxInflated is how many bytes of compressed messages are handled in a turn, for the same reason:
 // a thousandth of it may have sufficed to send them.
 const maxInflated = 1 << 20
+
+// wireCost is how many bytes of content a compressed byte counts as.
+const wireCost = 16
 
 // maxFrames is how many messages and control frames of one client are handled in a turn. A
 // client that sends thousands of tiny ones waits for its next turn with the rest, and is not
@@ -310,6 +318,8 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 		limits.Inflater = l.inflate()
 	}
 	tiny, inflated := dec.Progress().Tiny, 0
+	rec.control.refresh(s.control, s.tr.Now())
+	rec.tiny.refresh(s.tiny[m.route()], s.tr.Now())
 	for frames := 0; frames < maxFrames && inflated < maxInflated; frames++ {
 		ev, n, err := dec.Next(p, &limits, s.bufs)
 		if err != nil {
@@ -332,7 +342,7 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 		case wsproto.Message:
 			l.stats.received(ev.Opcode)
 			if ev.Deflated > 0 {
-				inflated += len(ev.Payload)
+				inflated += len(ev.Payload) + wireCost*ev.Deflated
 				l.stats.inflated(ev.Deflated, len(ev.Payload))
 			}
 			if !rec.closing(c) {
@@ -374,7 +384,9 @@ func (s *Server) deliver(h Handler, c conn, m Message) {
 // flooded ends the session of a client that sends more of what is cheap to send than it may.
 func (s *Server) flooded(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, label, reason string) {
 	dec.Release(s.bufs)
-	s.stats.evictions.Inc(label)
+	if !rec.closing(t.Conn()) {
+		s.stats.evictions.Inc(label)
+	}
 	s.fail(t, rec, wsproto.StatusPolicyViolation, reason)
 }
 

@@ -72,7 +72,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s.control = makeRate(cfg.ControlRate, cfg.ControlBurst)
 	s.tiny = make([]rate, len(cfg.Routes))
 	for i, r := range cfg.Routes {
-		s.tiny[i] = makeRate(cfg.FragmentRate, max(cfg.FragmentRate, 2*r.MaxFragments))
+		s.tiny[i] = makeRate(cfg.FragmentRate, max(cfg.FragmentRate, 2*min(r.MaxFragments, 1<<29)))
 		if r.Deflate && s.deflate == nil {
 			s.deflate = &deflate{
 				Deflater: wsproto.NewDeflater(cfg.Deflate.Compressors, cfg.Deflate.Level),
@@ -166,7 +166,15 @@ type local struct {
 	upgrader *wsproto.Upgrader
 	inflater *wsproto.Inflater // made when it is needed first
 	scratch  []byte
+	head     bool // req is that of the connection being served, and its method HEAD
 	stats    localStats
+}
+
+// shrink gives up a scratch buffer that has become large.
+func (l *local) shrink() {
+	if cap(l.scratch) > maxPooled {
+		l.scratch = nil
+	}
 }
 
 func (l *local) inflate() *wsproto.Inflater {
@@ -278,8 +286,9 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 	m := rec.load()
 	switch m.phase() {
 	case phaseHandshake:
-		if why&netpoll.Woken != 0 && rec.part != 0 && !t.OnLoop() {
-			s.handshake(t, rec, nil) // see moveToWorker
+		if why&netpoll.Woken != 0 && rec.part != 0 && !t.OnLoop() { // see moveToWorker
+			t.Resume()
+			s.handshake(t, rec, nil)
 			return
 		}
 		if why&netpoll.Deadline != 0 {

@@ -72,6 +72,16 @@ func TestOnUpgrade(t *testing.T) {
 				return &wsproto.Response{Status: 101}
 			case "/split":
 				return &wsproto.Response{Status: 400, Header: []wsproto.Field{{Name: "X", Value: "a\r\nb: c"}}}
+			case "/switch":
+				return &wsproto.RequestError{Status: 101, Reason: "x"}
+			case "/zero":
+				return &wsproto.RequestError{}
+			case "/nil":
+				var e *wsproto.RequestError
+				return e
+			case "/nilresponse":
+				var e *wsproto.Response
+				return e
 			case "/error":
 				return errors.New("database is down")
 			case "/panic":
@@ -86,6 +96,8 @@ func TestOnUpgrade(t *testing.T) {
 				u.Subprotocol = "z"
 			case "/header":
 				u.Header = append(u.Header, wsproto.Field{Name: "X-Extra", Value: string(u.Request.RawQuery)})
+			case "/version":
+				u.Header = append(u.Header, wsproto.Field{Name: "sec-websocket-version", Value: "8"})
 			case "/badheader":
 				u.Header = append(u.Header, wsproto.Field{Name: "Upgrade", Value: "h2c"})
 			}
@@ -110,9 +122,14 @@ func TestOnUpgrade(t *testing.T) {
 			{"/moved", 302, "Location", "/elsewhere", "over there", ""},
 			{"/invalid", 500, "", "", "internal error\n", ""},
 			{"/split", 500, "X", "", "internal error\n", ""},
+			{"/switch", 500, "", "", "internal error\n", ""},
+			{"/zero", 500, "", "", "internal error\n", ""},
+			{"/nil", 500, "", "", "internal error\n", ""},
+			{"/nilresponse", 500, "", "", "internal error\n", ""},
 			{"/error", 500, "", "", "internal error\n", ""},
 			{"/panic", 500, "", "", "internal error\n", ""},
 			{"/unoffered", 500, "", "", "internal error\n", ""},
+			{"/version", 500, "", "", "internal error\n", ""},
 			{"/badheader", 500, "", "", "internal error\n", ""},
 			{"/", 101, "X-Route", "1", "", "a"},
 			{"/second", 101, "", "", "", "b"},
@@ -168,6 +185,8 @@ func TestPlainHTTP(t *testing.T) {
 		switch string(r.Path) {
 		case "/hello":
 			return hello
+		case "/reset":
+			return &wsproto.Response{Status: 205, Body: []byte("not allowed")}
 		case "/empty":
 			return &wsproto.Response{Status: 204}
 		case "/panic":
@@ -188,6 +207,10 @@ func TestPlainHTTP(t *testing.T) {
 			{"HEAD /hello", 200, 5, ""},
 			{"DELETE /hello", 200, 5, "hello"},
 			{"GET /empty", 204, 0, ""},
+			{"GET /reset", 205, 0, ""},
+			{"HEAD /other", 404, 10, ""},
+			{"HEAD /bare", 405, 29, ""},
+			{"HEAD /", 404, 10, ""},
 			{"GET /other", 404, 10, "not found\n"},
 			{"GET /panic", 500, 15, "internal error\n"},
 			{"GET /bare", 426, 29, "this is a WebSocket endpoint\n"},
@@ -303,5 +326,29 @@ func TestLargeHTTPAnswer(t *testing.T) {
 	}}}})
 	if res, body := request(t, addr, "GET /", "Host: x\r\n"); res.StatusCode != 200 || body != string(page) {
 		t.Errorf("%d with %d bytes", res.StatusCode, len(body))
+	}
+}
+
+// A client that has sent its request and the end of its input still gets the answer.
+func TestAnswerAfterHalfClose(t *testing.T) {
+	for _, inline := range []bool{true, false} {
+		s, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}, Inline: inline}}})
+		for range 50 {
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			_ = c.(*net.TCPConn).CloseWrite()
+			answer, err := io.ReadAll(c)
+			if !bytes.HasPrefix(answer, []byte("HTTP/1.1 426 ")) || err != nil {
+				t.Fatalf("inline %v: %q, %v", inline, answer, err)
+			}
+			c.Close()
+		}
+		if n := s.Stats().Handshakes["aborted"]; n != 0 {
+			t.Errorf("%d counted as aborted", n)
+		}
 	}
 }

@@ -77,7 +77,7 @@ func TestNoAllocation(t *testing.T) {
 		{"too big", func() { fail(tooBig) }},
 		{"AppendFrame", func() { dst = wsproto.AppendFrame(dst[:0], wsproto.OpBinary, payload) }},
 		{"AppendClose", func() { dst = wsproto.AppendClose(dst[:0], wsproto.StatusGoingAway, "a\xFF✓") }},
-		{"AppendRefusal", func() { dst = wsproto.AppendRefusal(dst[:0], wsproto.ErrOverloaded, 5) }},
+		{"AppendRefusal", func() { dst = wsproto.AppendRefusal(dst[:0], wsproto.ErrOverloaded, 5, false) }},
 		{"request", func() {
 			if n, err := wsproto.HeadEnd(browser, 0, nil); n == 0 || err != nil {
 				t.Fatal(err)

@@ -115,7 +115,7 @@ type Decoder struct {
 type Progress struct {
 	Frames   uint32 // frames of which at least a byte has come
 	Messages uint32 // data messages of which the first header has come and the payload was incomplete
-	Tiny     uint32 // fragments of under TinyFragment bytes, of messages that are not compressed
+	Tiny     uint32 // fragments of under TinyFragment bytes; of compressed messages fewer
 	Bytes    uint64 // payload bytes taken into the decoder's own memory
 }
 
@@ -228,11 +228,16 @@ func (d *Decoder) begin(h *header) {
 	}
 }
 
-// countTiny counts a tiny part of a fragmented message.
+// countTiny counts a tiny part of a fragmented message. Those of a compressed one may be tiny,
+// see Limits.MaxFragments, as long as there are larger ones between them.
 func (d *Decoder) countTiny(h *header) {
-	if h.length < TinyFragment && (!h.fin || h.op == OpContinuation) && !h.rsv1 && !d.deflated {
-		d.progress.Tiny++
+	if h.length >= TinyFragment || h.fin && h.op != OpContinuation {
+		return
 	}
+	if (h.rsv1 || d.deflated) && h.length > 0 && d.frames <= 8+len(d.buf)/64 {
+		return
+	}
+	d.progress.Tiny++
 }
 
 // take unmasks a part of the payload of the frame under way and keeps it.

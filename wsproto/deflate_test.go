@@ -238,6 +238,8 @@ func TestInflate(t *testing.T) {
 		{"text that ends in a code point", frame(fin|rsv1|opText, deflate(t, []byte("abc\xe2\x9c"), 1)), "fail 1007 8.1\n"},
 		{"binary that is not UTF-8", frame(fin|rsv1|opBin, deflate(t, []byte("abc\xff"), 1)), `message 2 "abc\xff"` + "\n"},
 		{"bomb", frame(fin|rsv1|opBin, bomb(t, 8<<20)), "fail 1009 \n"},
+		{"empty blocks", frame(fin|rsv1|opBin, strings.Repeat("\x00\x00\x00\xff\xff", 20_000)+"\x00"), `message 2 ""` + "\n"},
+		{"nothing but empty blocks", frame(fin|rsv1|opBin, strings.Repeat("\x00\x00\x00\xff\xff", 100_000)+"\x00"), "fail 1008 \n"},
 		{"many streams", frame(fin|rsv1|opBin, strings.Repeat("\x03\x00", 2000)), "fail 1008 \n"},
 	} {
 		t.Run(c.name, func(t *testing.T) { checkTrace(t, c.in, deflateLimits(1<<20), c.want) })

@@ -40,5 +40,6 @@ var (
 	errUnwanted       = &ProtocolError{StatusUnsupportedData, "5.6", "this type of message is not taken here"}
 	errInflate        = &ProtocolError{StatusInvalidPayload, "", "corrupt compressed message"}
 	errStreams        = &ProtocolError{StatusPolicyViolation, "", "too many streams in a compressed message"}
+	errBarren         = &ProtocolError{StatusPolicyViolation, "", "compressed message without content"}
 	errFragments      = &ProtocolError{StatusPolicyViolation, "", "too many fragments"}
 )

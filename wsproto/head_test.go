@@ -206,7 +206,7 @@ func TestAppendRefusal(t *testing.T) {
 	}
 	for _, e := range all {
 		for _, retry := range []int{0, 7} {
-			out := string(wsproto.AppendRefusal([]byte("before"), e, retry))
+			out := string(wsproto.AppendRefusal([]byte("before"), e, retry, false))
 			res := parseResponse(t, strings.TrimPrefix(out, "before"))
 			if res.StatusCode != e.Status || res.body != e.Reason+"\n" || res.ContentLength != int64(len(res.body)) {
 				t.Errorf("%v:\n%s", e, out)

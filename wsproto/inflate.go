@@ -2,6 +2,7 @@ package wsproto
 
 import (
 	"bufio"
+	"errors"
 	"io"
 
 	"github.com/klauspost/compress/flate"
@@ -13,7 +14,10 @@ const (
 	segmentSize = 64 << 10
 	// maxStreams bounds the DEFLATE streams of one message (BFINAL set, RFC 7692 §7.2.3.4):
 	// beginning one costs far more than the two bytes it may consist of.
-	maxStreams = 1024
+	maxStreams = 128
+	// maxBarren is how many bytes may come without a content that is half as long. Blocks without
+	// any cost a hundred times what a byte of content does.
+	maxBarren = 128 << 10
 	// maxWindow is the distance in bytes that DEFLATE can refer back (RFC 1951 §2).
 	maxWindow = 32 << 10
 )
@@ -42,6 +46,8 @@ func NewInflater() *Inflater {
 type source struct {
 	payload []byte
 	tail    string
+	given   int64 // bytes of payload read
+	content int64 // bytes of the message found
 }
 
 const inflateTail = deflateTail + "\x01\x00\x00\xff\xff"
@@ -49,8 +55,12 @@ const inflateTail = deflateTail + "\x01\x00\x00\xff\xff"
 // Read implements io.Reader.
 func (s *source) Read(p []byte) (n int, err error) {
 	if len(s.payload) > 0 {
+		if s.given > 2*s.content+maxBarren {
+			return 0, errBarren
+		}
 		n = copy(p, s.payload)
 		s.payload = s.payload[n:]
+		s.given += int64(n)
 		return n, nil
 	}
 	if len(s.tail) == 0 {
@@ -64,17 +74,19 @@ func (s *source) Read(p []byte) (n int, err error) {
 // inflate decompresses a whole message. It stops as soon as there are more than most bytes or,
 // of a text, the first octet that cannot be UTF-8. The result is a view into the Inflater, valid
 // until the next call, or, if owned, a buffer of bufs. While it works it holds, beside the
-// Inflater's own memory, no more than the message found so far and one segment.
+// Inflater's own memory, no more than the message found so far and one segment; a message longer
+// than the first segment is then copied into one piece, which takes its size once more.
 func (in *Inflater) inflate(p []byte, text bool, most int64, bufs Buffers) (out []byte, owned bool, err error) {
 	if len(p) == 0 { // strictly there is a block header at least; others send this too
 		return nil, false, nil
 	}
-	in.src = source{p, inflateTail}
+	in.src = source{payload: p, tail: inflateTail}
 	in.in.Reset(&in.src)
 	if err := in.flate.(flate.Resetter).Reset(in.in, nil); err != nil {
 		return nil, false, errInflate
 	}
-	in.first, in.more = in.first[:0], in.more[:0] // a panic may have left something behind
+	in.first = in.first[:0]
+	in.free(bufs) // a panic may have left something behind
 	total, err := in.segments(text, most, bufs)
 	in.src = source{}
 	if err == nil && len(in.more) > 0 {
@@ -86,18 +98,25 @@ func (in *Inflater) inflate(p []byte, text bool, most int64, bufs Buffers) (out 
 	if owned {
 		out = append(out, in.first...)
 	}
-	for i, seg := range in.more {
-		if owned {
+	if owned {
+		for _, seg := range in.more {
 			out = append(out, seg...)
 		}
-		bufs.Free(seg)
-		in.more[i] = nil
 	}
-	in.more = in.more[:0]
+	in.free(bufs)
 	if err != nil {
 		return nil, false, err
 	}
 	return out, owned, nil
+}
+
+// free gives the further segments back.
+func (in *Inflater) free(bufs Buffers) {
+	for i, seg := range in.more {
+		in.more[i] = nil
+		bufs.Free(seg)
+	}
+	in.more = in.more[:0]
 }
 
 // segments fills segments until the message ends.
@@ -117,12 +136,15 @@ func (in *Inflater) segments(text bool, most int64, bufs Buffers) (total int64, 
 		n, err := in.flate.Read((*seg)[have:cap(*seg)])
 		*seg = (*seg)[:have+n]
 		total += int64(n)
+		in.src.content = total
 		switch {
 		case total > most:
 			return total, errTooBig
 		case text && !state.feed((*seg)[have:]):
 			return total, errText
 		case err == nil:
+		case errors.Is(err, errBarren):
+			return total, errBarren
 		case err != io.EOF:
 			return total, errInflate
 		case in.in.Buffered()+len(in.src.payload)+len(in.src.tail) <= len(inflateTail):

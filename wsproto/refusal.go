@@ -75,10 +75,11 @@ func Refusal(status int, reason string) *RequestError {
 }
 
 // AppendRefusal appends the complete HTTP/1.1 response for e, with Retry-After
-// if retryAfter, in seconds, is greater than zero. The connection is to be closed
+// if retryAfter, in seconds, is greater than zero, and without the body if it answers
+// HEAD (RFC 9110 §9.3.2). The connection is to be closed
 // behind it: no second request may follow one that was refused, or a proxy in
 // front could be tricked into passing on requests it has not checked.
-func AppendRefusal(dst []byte, e *RequestError, retryAfter int) []byte {
+func AppendRefusal(dst []byte, e *RequestError, retryAfter int, head bool) []byte {
 	dst = appendStatusLine(dst, e.Status)
 	dst = append(dst, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(e.Reason)+1), 10)
@@ -96,6 +97,9 @@ func AppendRefusal(dst []byte, e *RequestError, retryAfter int) []byte {
 		dst = append(dst, crlf...)
 	}
 	dst = append(dst, crlf...)
+	if head {
+		return dst
+	}
 	dst = append(dst, e.Reason...)
 	return append(dst, '\n')
 }

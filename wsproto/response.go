@@ -33,10 +33,16 @@ func AppendResponse(dst []byte, r *Response, head bool) ([]byte, error) {
 		}
 	}
 	dst = appendStatusLine(dst, r.Status)
-	bare := r.Status == http.StatusNoContent || r.Status == http.StatusNotModified // RFC 9110 §15.3.5, §15.4.5
-	if !bare {
+	body := r.Body
+	switch r.Status {
+	case http.StatusNoContent, http.StatusNotModified: // RFC 9110 §15.3.5, §15.4.5
+		body = nil
+	case http.StatusResetContent: // RFC 9110 §15.3.6
+		body = nil
+		fallthrough
+	default:
 		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
+		dst = strconv.AppendInt(dst, int64(len(body)), 10)
 		dst = append(dst, crlf...)
 	}
 	dst = appendConnection(dst, r.Status)
@@ -44,8 +50,8 @@ func AppendResponse(dst []byte, r *Response, head bool) ([]byte, error) {
 		dst = appendField(dst, &r.Header[i])
 	}
 	dst = append(dst, crlf...)
-	if !bare && !head {
-		dst = append(dst, r.Body...)
+	if !head {
+		dst = append(dst, body...)
 	}
 	return dst, nil
 }

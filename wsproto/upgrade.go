@@ -125,7 +125,7 @@ func validField(f *Field) bool {
 		}
 	}
 	switch id := identify([]byte(f.Name)); id {
-	case fieldUpgrade, fieldConnection, fieldProtocol, fieldExtensions, fieldContentLength, fieldTransferEncoding:
+	case fieldUpgrade, fieldConnection, fieldProtocol, fieldExtensions, fieldKey, fieldVersion, fieldContentLength, fieldTransferEncoding:
 		return false
 	}
 	return !equalFold([]byte(f.Name), "Sec-WebSocket-Accept")

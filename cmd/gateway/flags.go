@@ -83,7 +83,7 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	fs.Int64Var(&o.maxMessage, "max-message", 1<<20, "largest message in bytes")
 	fs.IntVar(&o.maxFragments, "max-fragments", 1024, "most frames of one message")
 	fs.Var(&list{values: &o.subprotocols}, "subprotocol", "`name` of a subprotocol that is spoken, in order of preference; may be repeated")
-	fs.Var(&list{values: &o.origins}, "origin", "`origin` of web pages that may connect, such as https://example.com, others get 403; may be repeated; default: all")
+	fs.Var(&list{values: &o.origins}, "origin", "`origin` of web pages that may connect, such as https://example.com, others get 403; * for all pages, none for clients that send no origin; may be repeated; default: everybody")
 	fs.Func("only", "the one `type` of message that is taken, text or binary, the other is refused with 1003; default: both", o.setOnly)
 	fs.BoolVar(&o.compress, "compress", false, "compress messages (permessage-deflate) for clients that ask for it")
 	fs.IntVar(&o.compressConns, "compress-conns", 10_000, "connections that may compress at once; others are served without")
@@ -123,7 +123,11 @@ func (o *options) setOnly(v string) error {
 
 // check refuses values that mean nothing; 0 stands for a default only where the usage says so.
 func (o *options) check() error {
-	for _, origin := range o.origins {
+	for i, origin := range o.origins {
+		if origin == "none" {
+			o.origins[i] = ""
+			continue
+		}
 		if !session.ValidOrigin(origin) {
 			return fmt.Errorf("invalid value for flag -origin: %q is not scheme://host[:port] or *", origin)
 		}
