@@ -132,6 +132,7 @@ func oneFrameReadFrame(tb testing.TB, wire []byte, size int) variant {
 	return variant{"gobwas-ReadFrame", func() {
 		copy(in, wire)
 		r.Reset(in)
+		//lint:ignore SA1019 what is compared is what users of it call
 		f, err := ws.ReadFrame(r)
 		if err == nil {
 			err = ws.CheckHeader(f.Header, ws.StateServerSide)
