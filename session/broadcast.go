@@ -1,83 +1,62 @@
 package session
 
-import "sync"
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
 
 // Broadcast is a Handler that sends every message to all sessions of its route, the sender
 // included. It is encoded once. A client that does not read fast enough is closed and holds
 // nobody up. The messages of one sender reach every receiver in their order.
 type Broadcast struct {
-	members group
+	channel string // of a name that no client can choose
+
+	mu      sync.Mutex
+	servers []*Server // whose routes it serves
 }
+
+var broadcasts atomic.Uint64
 
 // NewBroadcast returns a Broadcast with nobody in it.
-func NewBroadcast() *Broadcast { return &Broadcast{} }
+func NewBroadcast() *Broadcast {
+	return &Broadcast{channel: fmt.Sprintf("\x00broadcast %d", broadcasts.Add(1))}
+}
 
 // OnOpen implements Handler.
-func (b *Broadcast) OnOpen(s Session) { b.members.add(s) }
+func (b *Broadcast) OnOpen(s Session) {
+	b.mu.Lock()
+	if !slices.Contains(b.servers, s.srv) {
+		b.servers = append(b.servers, s.srv)
+	}
+	b.mu.Unlock()
+	_ = s.srv.join(s.c, b.channel) // or it has ended
+}
 
 // OnClose implements Handler.
-func (b *Broadcast) OnClose(s Session, _ CloseInfo) { b.members.remove(s) }
+func (b *Broadcast) OnClose(Session, CloseInfo) {}
 
-// OnMessage implements Handler.
-func (b *Broadcast) OnMessage(_ Session, m Message) { b.Send(Prepare(m.Opcode, m.Data)) }
-
-// Send sends m to every session of the route. Any goroutine may call it.
-func (b *Broadcast) Send(m *Prepared) {
-	list := b.members.snapshot()
-	for _, s := range *list {
-		_ = s.SendPrepared(m) // closed or too slow: the server ends the session by itself
-	}
-	b.members.putBack(list)
-}
-
-// group is a set of sessions that is mostly read from end to end.
-type group struct {
-	mu    sync.Mutex
-	list  []Session
-	place map[Session]int // in list
-	spare sync.Pool       // *[]Session
-}
-
-func (g *group) add(s Session) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.place == nil {
-		g.place = make(map[Session]int)
-	}
-	if _, ok := g.place[s]; !ok {
-		g.place[s] = len(g.list)
-		g.list = append(g.list, s)
+// OnMessage implements Handler. A message that comes while too many wait is dropped, and the sender
+// is closed with 1013: it would not know otherwise.
+func (b *Broadcast) OnMessage(s Session, m Message) {
+	if b.Send(Prepare(m.Opcode, m.Data)) != nil {
+		_ = s.Close(1013, "too many messages")
 	}
 }
 
-func (g *group) remove(s Session) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	i, ok := g.place[s]
-	if !ok {
-		return
+// Send sends m to every session of the route. Any goroutine may call it. It returns ErrBusy when
+// too many messages wait to be sent.
+func (b *Broadcast) Send(m *Prepared) error {
+	b.mu.Lock()
+	servers := b.servers
+	b.mu.Unlock()
+	for _, srv := range servers {
+		if ch := srv.channels.find(b.channel); ch != nil {
+			if err := srv.fanout.publish(ch, m, nil); err != nil {
+				return err
+			}
+		}
 	}
-	delete(g.place, s)
-	last := len(g.list) - 1
-	if i != last {
-		g.list[i] = g.list[last]
-		g.place[g.list[i]] = i
-	}
-	g.list[last] = Session{}
-	g.list = g.list[:last]
+	return nil
 }
-
-// snapshot returns the members, to be given back with putBack: sending goes on without the
-// lock, while members come and go.
-func (g *group) snapshot() *[]Session {
-	list, _ := g.spare.Get().(*[]Session)
-	if list == nil {
-		list = new([]Session)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	*list = append((*list)[:0], g.list...)
-	return list
-}
-
-func (g *group) putBack(list *[]Session) { g.spare.Put(list) }

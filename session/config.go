@@ -46,6 +46,12 @@ type Config struct {
 	// is closed with 1008. Default 10,000.
 	FragmentRate int
 
+	SessionChannels int // channels that one session may be in; default 128
+	// Publications and PublicationBytes bound what has been published to large channels and not
+	// been sent to all members yet. Default 4096, and 64 MiB.
+	Publications     int
+	PublicationBytes int64
+
 	Deflate Deflate
 
 	Logger *slog.Logger // default: discard
@@ -157,6 +163,8 @@ func (c Config) withDefaults() (Config, error) {
 		{"ControlRate", &c.ControlRate, 10},
 		{"ControlBurst", &c.ControlBurst, 200},
 		{"FragmentRate", &c.FragmentRate, 10_000},
+		{"SessionChannels", &c.SessionChannels, 128},
+		{"Publications", &c.Publications, 4096},
 		{"Deflate.Sessions", &c.Deflate.Sessions, 10_000},
 		{"Deflate.Compressors", &c.Deflate.Compressors, runtime.GOMAXPROCS(0)},
 		{"Deflate.Level", &c.Deflate.Level, 1},
@@ -167,6 +175,12 @@ func (c Config) withDefaults() (Config, error) {
 		if *v.n == 0 {
 			*v.n = v.d
 		}
+	}
+	if c.PublicationBytes < 0 {
+		err = errors.Join(err, errors.New("session: Config.PublicationBytes is negative"))
+	}
+	if c.PublicationBytes == 0 {
+		c.PublicationBytes = 64 << 20
 	}
 	if c.Deflate.Level > 9 {
 		err = errors.Join(err, errors.New("session: Config.Deflate.Level is over 9"))

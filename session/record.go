@@ -18,7 +18,7 @@ type record struct {
 	extra atomic.Uint32 // extra: its index + 1, 0 for none; written by the owner
 
 	control, tiny bucket // control frames, tiny fragments; the owner's
-	_             uint32
+	subs          uint32 // subscriptions: the first one's index + 1, 0 for none; under channels.owner
 }
 
 // phase is where a session is in its life.

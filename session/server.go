@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,9 @@ type Server struct {
 
 	deflate *deflate // nil if no route compresses
 
+	channels *channels
+	fanout   *fanout
+
 	open     atomic.Int64 // sessions between OnOpen and OnClose
 	draining atomic.Bool
 	stats    stats
@@ -69,6 +73,8 @@ func NewServer(cfg Config) (*Server, error) {
 	s.parts = slab.NewPool[partial](n)
 	s.extras = slab.NewPool[atomic.Pointer[extra]](n)
 	s.live = newLiveness(n, cfg.PingInterval, cfg.PingTimeout)
+	s.channels = newChannels(n, cfg.SessionChannels, runtime.GOMAXPROCS(0))
+	s.fanout = newFanout(s, s.channels.parts, cfg.Publications, cfg.PublicationBytes)
 	s.control = makeRate(cfg.ControlRate, cfg.ControlBurst)
 	s.tiny = make([]rate, len(cfg.Routes))
 	for i, r := range cfg.Routes {
@@ -97,6 +103,7 @@ func (s *Server) Start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopSweep = cancel
 	s.sweeping.Add(1)
+	s.fanout.start()
 	go func() { // ended by cancel, awaited by Close
 		defer s.sweeping.Done()
 		s.sweep(ctx)
@@ -131,6 +138,7 @@ func (s *Server) Close() {
 	if s.stopSweep != nil {
 		s.stopSweep()
 		s.sweeping.Wait()
+		s.fanout.close()
 	}
 	s.reactor.Close()
 }
@@ -390,6 +398,7 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 	}
 	rec.begin(c, by, code)
 	by, code = rec.end()
+	s.leaveAll(c, rec)
 	s.open.Add(-1)
 	s.giveUpDeflate(m.deflated())
 	s.stats.closed(code, by)

@@ -114,7 +114,24 @@ type Stats struct {
 	InboundBytes int64 // memory of incomplete input
 	InboundLimit int64
 
-	Deflate DeflateStats
+	Deflate  DeflateStats
+	Channels ChannelStats
+}
+
+// ChannelStats are the gauges and counters of channels.
+type ChannelStats struct {
+	Channels      int // that have members
+	Subscriptions int // memberships of all sessions
+
+	Publications      uint64 // taken
+	Refused           uint64 // refused with ErrBusy
+	Waiting           int    // publications that have not been sent to all members
+	WaitingLimit      int    // their bound
+	WaitingBytes      int64  // of them
+	WaitingBytesLimit int64
+
+	Delivered uint64 // messages of publications accepted for sending to a member
+	Missed    uint64 // members that were closing, or did not read fast enough
 }
 
 // DeflateStats are the gauges and counters of compression.
@@ -168,6 +185,19 @@ func (s *Server) Stats() Stats {
 		st.Deflate.Received += l.stats.deflated.Load()
 		st.Deflate.ReceivedWire += l.stats.deflatedWire.Load()
 		st.Deflate.ReceivedBytes += l.stats.deflatedBytes.Load()
+	}
+	f := s.fanout
+	st.Channels = ChannelStats{
+		Channels:          int(s.channels.count.Load()),
+		Subscriptions:     s.channels.subs.Used(),
+		Publications:      f.published.Load(),
+		Refused:           f.refused.Load(),
+		Waiting:           int(f.waiting.Load()),
+		WaitingLimit:      int(f.limit),
+		WaitingBytes:      f.bytes.Load(),
+		WaitingBytesLimit: f.most,
+		Delivered:         f.delivered.Load(),
+		Missed:            f.missed.Load(),
 	}
 	if d := s.deflate; d != nil {
 		st.Deflate.Sessions, st.Deflate.SessionsLimit = int(d.sessions.Load()), int(d.limit)

@@ -1,0 +1,297 @@
+package session
+
+import (
+	"errors"
+	"hash/maphash"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"wsgateway/internal/slab"
+)
+
+var (
+	// ErrChannelName is returned for the name of a channel that is empty, longer than
+	// MaxChannelName bytes, no UTF-8 or has control characters.
+	ErrChannelName = errors.New("session: not the name of a channel")
+	// ErrTooManyChannels is returned when a session is in as many channels as it may be.
+	ErrTooManyChannels = errors.New("session: in too many channels")
+	// ErrBusy is returned when so many publications wait to be sent that another one is not
+	// taken. None of the members gets it.
+	ErrBusy = errors.New("session: too many publications wait")
+)
+
+// MaxChannelName is the longest name of a channel in bytes.
+const MaxChannelName = 200
+
+func validChannel(name string) bool {
+	if name == "" || len(name) > MaxChannelName || !utf8.ValidString(name) {
+		return false
+	}
+	for i := range len(name) {
+		if name[i] < 0x20 || name[i] == 0x7F {
+			return false
+		}
+	}
+	return true
+}
+
+// channels is the registry of channels and of who is in them.
+//
+// Locks, in this order: that of a session's subscriptions, a shard, a part. Nothing is called
+// while one is held.
+type channels struct {
+	shards [64]channelShard
+	seed   maphash.Seed
+	list   *slab.Pool[atomic.Pointer[channel]]
+	subs   *slab.Pool[subscription]
+	owners [256]sync.Mutex // of the subscriptions of a session, by its index
+	limit  int             // of a session
+	parts  int
+	count  atomic.Int64 // channels
+}
+
+type channelShard struct {
+	mu sync.RWMutex
+	m  map[string]*channel
+}
+
+// channel is a set of sessions. Its members are spread over parts by their index: each part is sent
+// to by one goroutine, in order.
+type channel struct {
+	name    string
+	index   uint32 // in channels.list
+	members int32  // under the shard's lock; the channel is gone when there is none
+	pending atomic.Int32
+	parts   []part
+}
+
+// part is a share of the members. While it is being sent to, who leaves makes a hole, so that nobody
+// is passed over; afterwards the holes are closed.
+type part struct {
+	mu      sync.Mutex
+	list    []member
+	holes   int
+	sending bool
+}
+
+// member is one session in a part. No pointers.
+type member struct {
+	c   conn // 0: a hole
+	sub uint32
+}
+
+// subscription says that a session is in a channel. They form a list for each session, which begins
+// in its record. No pointers; 12 bytes, and 16 for the member.
+type subscription struct {
+	next    uint32 // index + 1, 0 for none; under the owner's lock
+	channel uint32 // index
+	place   uint32 // in the part; under its lock
+}
+
+func newChannels(conns, limit, parts int) *channels {
+	cs := &channels{seed: maphash.MakeSeed(), limit: limit, parts: parts}
+	most := min(int64(conns)*int64(limit), 1<<31)
+	cs.subs = slab.NewPool[subscription](int(most))
+	cs.list = slab.NewPool[atomic.Pointer[channel]](int(most))
+	for i := range cs.shards {
+		cs.shards[i].m = make(map[string]*channel)
+	}
+	return cs
+}
+
+func (cs *channels) shard(name string) *channelShard {
+	return &cs.shards[maphash.String(cs.seed, name)%uint64(len(cs.shards))]
+}
+
+func (cs *channels) owner(c conn) *sync.Mutex { return &cs.owners[c.Index()%uint32(len(cs.owners))] }
+
+// find returns a channel that has members, or nil.
+func (cs *channels) find(name string) *channel {
+	sh := cs.shard(name)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return sh.m[name]
+}
+
+// enter returns the channel, with one member more counted, or nil if there are too many.
+func (cs *channels) enter(name string) *channel {
+	sh := cs.shard(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	ch := sh.m[name]
+	if ch == nil {
+		i, ok := cs.list.Get()
+		if !ok {
+			return nil
+		}
+		ch = &channel{name: name, index: i, parts: make([]part, cs.parts)}
+		cs.list.At(i).Store(ch)
+		sh.m[name] = ch
+		cs.count.Add(1)
+	}
+	ch.members++
+	return ch
+}
+
+// exit takes the count of enter back.
+func (cs *channels) exit(ch *channel) {
+	sh := cs.shard(ch.name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if ch.members--; ch.members == 0 {
+		delete(sh.m, ch.name)
+		cs.list.At(ch.index).Store(nil)
+		cs.list.Put(ch.index)
+		cs.count.Add(-1)
+	}
+}
+
+// join expects the owner's lock. head is where the session's list begins.
+func (cs *channels) join(c conn, head *uint32, name string) (joined bool, err error) {
+	n := 0
+	for i := *head; i != 0; n++ {
+		sub := cs.subs.At(i - 1)
+		if cs.list.At(sub.channel).Load().name == name {
+			return false, nil
+		}
+		i = sub.next
+	}
+	if n >= cs.limit {
+		return false, ErrTooManyChannels
+	}
+	i, ok := cs.subs.Get()
+	if !ok {
+		return false, ErrTooManyChannels
+	}
+	ch := cs.enter(name)
+	if ch == nil {
+		cs.subs.Put(i)
+		return false, ErrTooManyChannels
+	}
+	sub := cs.subs.At(i)
+	sub.next, sub.channel = *head, ch.index
+	*head = i + 1
+	ch.part(c).add(c, i, sub)
+	return true, nil
+}
+
+// leave expects the owner's lock.
+func (cs *channels) leave(c conn, head *uint32, name string) (left bool) {
+	for at := head; *at != 0; {
+		i := *at - 1
+		sub := cs.subs.At(i)
+		ch := cs.list.At(sub.channel).Load()
+		if ch.name != name {
+			at = &sub.next
+			continue
+		}
+		*at = sub.next
+		ch.part(c).remove(cs, sub)
+		cs.subs.Put(i)
+		cs.exit(ch)
+		return true
+	}
+	return false
+}
+
+// leaveAll expects the owner's lock.
+func (cs *channels) leaveAll(c conn, head *uint32) {
+	for *head != 0 {
+		i := *head - 1
+		sub := cs.subs.At(i)
+		ch := cs.list.At(sub.channel).Load()
+		*head = sub.next
+		ch.part(c).remove(cs, sub)
+		cs.subs.Put(i)
+		cs.exit(ch)
+	}
+}
+
+// names expects the owner's lock.
+func (cs *channels) names(head uint32) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := head; i != 0; {
+			sub := cs.subs.At(i - 1)
+			if !yield(cs.list.At(sub.channel).Load().name) {
+				return
+			}
+			i = sub.next
+		}
+	}
+}
+
+func (ch *channel) part(c conn) *part { return &ch.parts[c.Index()%uint32(len(ch.parts))] }
+
+func (p *part) add(c conn, i uint32, sub *subscription) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sub.place = uint32(len(p.list))
+	p.list = append(p.list, member{c, i})
+}
+
+func (p *part) remove(cs *channels, sub *subscription) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sending {
+		p.list[sub.place] = member{}
+		p.holes++
+		return
+	}
+	last := len(p.list) - 1
+	if m := p.list[last]; int(sub.place) != last {
+		p.list[sub.place] = m
+		cs.subs.At(m.sub).place = sub.place
+	}
+	p.list = p.list[:last]
+	p.shrink()
+}
+
+// begin says that the part is going to be sent to from end to end. It returns how many places
+// there are: who joins later is not meant.
+func (p *part) begin() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sending = true
+	return len(p.list)
+}
+
+// slice copies members from place at on.
+func (p *part) slice(dst []conn, at, end int) []conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.list[at:min(end, at+cap(dst))] {
+		if m.c != 0 {
+			dst = append(dst, m.c)
+		}
+	}
+	return dst
+}
+
+// end closes the holes.
+func (p *part) end(cs *channels) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sending = false
+	if p.holes == 0 {
+		return
+	}
+	n := 0
+	for _, m := range p.list {
+		if m.c != 0 {
+			p.list[n] = m
+			cs.subs.At(m.sub).place = uint32(n)
+			n++
+		}
+	}
+	p.list, p.holes = p.list[:n], 0
+	p.shrink()
+}
+
+// shrink gives memory back that most members have left.
+func (p *part) shrink() {
+	if n := len(p.list); cap(p.list) > 64 && n < cap(p.list)/4 {
+		p.list = append(make([]member, 0, 2*n), p.list...)
+	}
+}

@@ -1,0 +1,168 @@
+package session
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"wsgateway/internal/counter"
+)
+
+// fanout sends publications to the members of channels. Each of its goroutines has its share of
+// the members, those of one part of every channel, and a queue: what is published to a channel by one
+// goroutine reaches every member in that order.
+type fanout struct {
+	srv    *Server
+	queues []chan job
+	stop   chan struct{}
+	stops  sync.Once
+	ended  sync.WaitGroup
+
+	waiting atomic.Int64 // publications
+	bytes   atomic.Int64 // of them
+	limit   int64        // of waiting; every queue has room for as many
+	most    int64        // of bytes
+
+	published atomic.Uint64
+	refused   atomic.Uint64
+	delivered counter.Sharded // to a session: sent or queued
+	missed    counter.Sharded // members whose session was over, or did not read
+}
+
+// job is one publication for the members of a part.
+type job struct {
+	*publication
+	part *part
+}
+
+type publication struct {
+	ch     *channel
+	m      *Prepared
+	except []conn
+	left   atomic.Int32 // parts that have not been sent to
+}
+
+// sliceLen is how many members are sent to before others get the processor: some 250 µs.
+const sliceLen = 64
+
+func newFanout(s *Server, parts int, limit int, most int64) *fanout {
+	f := &fanout{srv: s, stop: make(chan struct{}), limit: int64(limit), most: most}
+	for range parts {
+		f.queues = append(f.queues, make(chan job, limit))
+	}
+	return f
+}
+
+// start starts the goroutines; close ends them and waits for them. What waits is then dropped.
+func (f *fanout) start() {
+	for i := range f.queues {
+		f.ended.Go(func() { f.run(f.queues[i]) })
+	}
+}
+
+func (f *fanout) close() {
+	f.stops.Do(func() { close(f.stop) })
+	f.ended.Wait()
+}
+
+// publish sends m to the members of ch, but for those in except, which it keeps. A small channel
+// is served at once, unless something waits to be sent to it.
+func (f *fanout) publish(ch *channel, m *Prepared, except []conn) error {
+	if ch.pending.Load() == 0 {
+		var members [sliceLen]conn
+		if list, ok := ch.few(members[:0]); ok {
+			f.published.Add(1)
+			f.send(list, m, except)
+			return nil
+		}
+	}
+	if !f.admit(int64(len(m.frame))) {
+		f.refused.Add(1)
+		return ErrBusy
+	}
+	f.published.Add(1)
+	p := &publication{ch: ch, m: m, except: except}
+	p.left.Store(int32(len(ch.parts)))
+	ch.pending.Add(1)
+	for i := range ch.parts {
+		f.queues[i] <- job{p, &ch.parts[i]} // has room, see limit
+	}
+	return nil
+}
+
+// admit counts a publication of n bytes, if there is room for it.
+func (f *fanout) admit(n int64) bool {
+	if f.waiting.Add(1) > f.limit {
+		f.waiting.Add(-1)
+		return false
+	}
+	if f.bytes.Add(n) > f.most {
+		f.bytes.Add(-n)
+		f.waiting.Add(-1)
+		return false
+	}
+	return true
+}
+
+// few returns all members if they fit into dst.
+func (ch *channel) few(dst []conn) ([]conn, bool) {
+	for i := range ch.parts {
+		p := &ch.parts[i]
+		p.mu.Lock()
+		n := len(p.list)
+		if len(dst)+n > cap(dst) {
+			p.mu.Unlock()
+			return nil, false
+		}
+		for _, m := range p.list {
+			if m.c != 0 {
+				dst = append(dst, m.c)
+			}
+		}
+		p.mu.Unlock()
+	}
+	return dst, true
+}
+
+func (f *fanout) run(queue chan job) {
+	buf := make([]conn, 0, sliceLen)
+	for {
+		select {
+		case <-f.stop:
+			return
+		case j := <-queue:
+			f.serve(j, buf)
+		}
+	}
+}
+
+// serve sends one publication to the members of a part.
+func (f *fanout) serve(j job, buf []conn) {
+	end := j.part.begin()
+	for at := 0; at < end; at += sliceLen {
+		f.send(j.part.slice(buf, at, end), j.m, j.except)
+		runtime.Gosched() // loops and workers wait no longer than for a slice
+	}
+	j.part.end(f.srv.channels)
+	if j.left.Add(-1) == 0 {
+		f.bytes.Add(-int64(len(j.m.frame)))
+		f.waiting.Add(-1)
+		j.ch.pending.Add(-1)
+	}
+}
+
+func (f *fanout) send(list []conn, m *Prepared, except []conn) {
+next:
+	for _, c := range list {
+		for _, x := range except {
+			if x == c {
+				continue next
+			}
+		}
+		if (Session{f.srv, c}).SendPrepared(m) == nil { // otherwise the server ends the session by itself
+			f.delivered.Add(c.Index(), 1)
+		} else {
+			f.missed.Add(c.Index(), 1)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package session
+
+import (
+	"iter"
+	"slices"
+)
+
+// Join makes the session a member of a channel, which comes into being with its first member and is
+// gone with its last. Joining twice does nothing. A name is at most MaxChannelName bytes of UTF-8
+// without control characters. Membership ends with Leave, or with the session: before OnClose is
+// called.
+//
+// Errors: ErrClosed, ErrChannelName, ErrTooManyChannels.
+func (s Session) Join(channel string) error {
+	if !validChannel(channel) {
+		return ErrChannelName
+	}
+	return s.srv.join(s.c, channel)
+}
+
+// Leave ends the session's membership of a channel. It does nothing if there is none. What has been
+// published before may still arrive.
+func (s Session) Leave(channel string) {
+	if s.srv == nil {
+		return
+	}
+	s.srv.leave(s.c, channel)
+}
+
+// Channels returns the names of the channels the session is in, the last one joined first.
+func (s Session) Channels() []string {
+	if s.srv == nil {
+		return nil
+	}
+	lock := s.srv.channels.owner(s.c)
+	lock.Lock()
+	defer lock.Unlock()
+	if _, open := s.srv.meta(s.c); !open {
+		return nil
+	}
+	return slices.Collect(s.srv.channels.names(s.srv.record(s.c).subs))
+}
+
+func (s *Server) join(c conn, channel string) error {
+	if s == nil {
+		return ErrClosed
+	}
+	lock := s.channels.owner(c)
+	lock.Lock()
+	defer lock.Unlock()
+	// over takes the lock after it has marked the session.
+	if _, open := s.meta(c); !open || s.record(c).closing(c) {
+		return ErrClosed
+	}
+	_, err := s.channels.join(c, &s.record(c).subs, channel)
+	return err
+}
+
+func (s *Server) leave(c conn, channel string) {
+	lock := s.channels.owner(c)
+	lock.Lock()
+	defer lock.Unlock()
+	if _, open := s.meta(c); open {
+		s.channels.leave(c, &s.record(c).subs, channel)
+	}
+}
+
+// leaveAll ends all memberships of a session that is over.
+func (s *Server) leaveAll(c conn, rec *record) {
+	lock := s.channels.owner(c)
+	lock.Lock()
+	defer lock.Unlock()
+	s.channels.leaveAll(c, &rec.subs)
+}
+
+// Publish sends m to the members of a channel, but for those in except. It returns before they have
+// all been sent to: large channels are served by goroutines of their own, a part of the members each.
+// What one goroutine publishes to a channel reaches every member in that order, without a gap for as
+// long as the member's session is open. Members that do not read fast enough hold nobody up: see
+// Session.Send.
+//
+// Errors: ErrBusy, ErrChannelName. A channel without members is none.
+func (s *Server) Publish(channel string, m *Prepared, except ...Session) error {
+	if !validChannel(channel) {
+		return ErrChannelName
+	}
+	ch := s.channels.find(channel)
+	if ch == nil {
+		return nil
+	}
+	var skip []conn
+	for _, x := range except {
+		if x.srv == s {
+			skip = append(skip, x.c)
+		}
+	}
+	return s.fanout.publish(ch, m, skip)
+}
+
+// MemberCount returns how many sessions are in a channel.
+func (s *Server) MemberCount(channel string) int {
+	sh := s.channels.shard(channel)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	if ch := sh.m[channel]; ch != nil {
+		return int(ch.members)
+	}
+	return 0
+}
+
+// Members returns the sessions in a channel. Who joins or leaves meanwhile may be missing.
+func (s *Server) Members(channel string) iter.Seq[Session] {
+	return func(yield func(Session) bool) {
+		ch := s.channels.find(channel)
+		if ch == nil {
+			return
+		}
+		for i := range ch.parts {
+			for _, c := range ch.parts[i].all() {
+				if !yield(Session{s, c}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Channels returns the channels that have members, and how many. The order is arbitrary.
+func (s *Server) Channels() iter.Seq2[string, int] {
+	return func(yield func(string, int) bool) {
+		for i := range s.channels.shards {
+			for _, c := range s.channels.shards[i].all() {
+				if !yield(c.name, c.members) {
+					return
+				}
+			}
+		}
+	}
+}
+
+type channelCount struct {
+	name    string
+	members int
+}
+
+func (sh *channelShard) all() []channelCount {
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	list := make([]channelCount, 0, len(sh.m))
+	for name, ch := range sh.m {
+		list = append(list, channelCount{name, int(ch.members)})
+	}
+	return list
+}
+
+func (p *part) all() []conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]conn, 0, len(p.list))
+	for _, m := range p.list {
+		if m.c != 0 {
+			list = append(list, m.c)
+		}
+	}
+	return list
+}
