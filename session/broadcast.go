@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"wsgateway/wsproto"
 )
 
 // Broadcast is a Handler that sends every message to all sessions of its route, the sender
@@ -25,7 +27,7 @@ func NewBroadcast() *Broadcast {
 }
 
 // OnOpen implements Handler.
-func (b *Broadcast) OnOpen(s Session) {
+func (b *Broadcast) OnOpen(s Session, _ *wsproto.Request) {
 	b.mu.Lock()
 	if !slices.Contains(b.servers, s.srv) {
 		b.servers = append(b.servers, s.srv)

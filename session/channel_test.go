@@ -37,7 +37,7 @@ func members(t *testing.T, srv *session.Server, addr, channel string, n int, ope
 
 func opener() (session.Config, chan session.Session) {
 	opened := make(chan session.Session, 1)
-	return oneRoute(session.HandlerFuncs{Open: func(s session.Session) { opened <- s }}), opened
+	return oneRoute(session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }}), opened
 }
 
 func TestChannel(t *testing.T) {

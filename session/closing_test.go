@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wsgateway/netpoll"
+	"wsgateway/wsproto"
 )
 
 // A caller that was held up must not overwrite what its successor in the slot has noted.
@@ -50,7 +51,7 @@ func (h *heldUp) SendFinal(c conn, p []byte) error {
 func TestCloseFrameWhenBothBegin(t *testing.T) {
 	opened, ended := make(chan Session, 1), make(chan CloseInfo, 1)
 	s, err := NewServer(Config{Routes: []Route{{Path: "/", Handler: HandlerFuncs{
-		Open:  func(s Session) { opened <- s },
+		Open:  func(s Session, _ *wsproto.Request) { opened <- s },
 		Close: func(_ Session, c CloseInfo) { ended <- c },
 	}}}})
 	if err != nil {

@@ -1,10 +1,12 @@
 package session
 
+import "wsgateway/wsproto"
+
 // Echo is a Handler that sends every message back. Its calls are fit for Route.Inline.
 type Echo struct{}
 
 // OnOpen implements Handler.
-func (Echo) OnOpen(Session) {}
+func (Echo) OnOpen(Session, *wsproto.Request) {}
 
 // OnMessage implements Handler.
 func (Echo) OnMessage(s Session, m Message) {

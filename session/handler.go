@@ -6,18 +6,49 @@ import "wsgateway/wsproto"
 // the order below, from any of the server's workers; calls for different sessions run
 // concurrently. They must not block: a worker serves many clients.
 //
-//	OnOpen { OnMessage } OnClose
+//	OnOpen { OnMessage | OnBinary | OnPing | OnPong } [ OnError ] OnClose
 //
-// A panic in a call closes that session with 1011 and does no harm to others.
+// A panic in a call closes that session with 1011 and does no harm to others. A handler may also
+// be a BinaryHandler, a PingHandler, a PongHandler and an ErrorHandler.
 type Handler interface {
-	// OnOpen is called once, after the opening handshake.
-	OnOpen(s Session)
+	// OnOpen is called once, after the opening handshake. All of the request is there to be
+	// looked at, and valid until OnOpen returns; see Route.Retain for what is to be kept.
+	OnOpen(s Session, r *wsproto.Request)
 	// OnMessage delivers one whole message. It is not called any more once either side has
 	// begun to close.
 	OnMessage(s Session, m Message)
 	// OnClose is called once, if OnOpen was, and is the last call. Sending is over: every
 	// method that sends returns ErrClosed.
 	OnClose(s Session, c CloseInfo)
+}
+
+// BinaryHandler is a Handler that wants binary messages apart from text.
+type BinaryHandler interface {
+	// OnBinary is called instead of OnMessage for a binary message. p is valid until it returns,
+	// see Message.Data.
+	OnBinary(s Session, p []byte)
+}
+
+// PingHandler is a Handler that wants to see pings.
+type PingHandler interface {
+	// OnPing is called with the payload of a ping, valid until it returns. It reports whether the
+	// server is to answer it, as RFC 6455 §5.5.2 demands.
+	OnPing(s Session, p []byte) (pong bool)
+}
+
+// PongHandler is a Handler that wants to see pongs: the answers to Session.SendPing, those to the
+// server's own pings, and unsolicited ones.
+type PongHandler interface {
+	// OnPong is called with the payload of a pong, valid until it returns.
+	OnPong(s Session, p []byte)
+}
+
+// ErrorHandler is a Handler that wants to know why a session fails.
+type ErrorHandler interface {
+	// OnError is called before OnClose when the session does not end by a Close frame: with a
+	// *wsproto.ProtocolError for what the client did wrong, and with ErrEvicted, ErrTooSlow or
+	// ErrBroken.
+	OnError(s Session, err error)
 }
 
 // Message is a data message of a client.
@@ -52,17 +83,22 @@ type CloseInfo struct {
 	Clean     bool // both sides sent a Close frame
 }
 
-// HandlerFuncs is a Handler made of functions; nil ones do nothing.
+// HandlerFuncs is a Handler made of functions. Nil ones do nothing, except that Message gets binary
+// messages if Binary is nil, and that pings are answered if Ping is nil.
 type HandlerFuncs struct {
-	Open    func(s Session)
+	Open    func(s Session, r *wsproto.Request)
 	Message func(s Session, m Message)
+	Binary  func(s Session, p []byte)
+	Ping    func(s Session, p []byte) (pong bool)
+	Pong    func(s Session, p []byte)
+	Error   func(s Session, err error)
 	Close   func(s Session, c CloseInfo)
 }
 
 // OnOpen implements Handler.
-func (h HandlerFuncs) OnOpen(s Session) {
+func (h HandlerFuncs) OnOpen(s Session, r *wsproto.Request) {
 	if h.Open != nil {
-		h.Open(s)
+		h.Open(s, r)
 	}
 }
 
@@ -70,6 +106,32 @@ func (h HandlerFuncs) OnOpen(s Session) {
 func (h HandlerFuncs) OnMessage(s Session, m Message) {
 	if h.Message != nil {
 		h.Message(s, m)
+	}
+}
+
+// OnBinary implements BinaryHandler.
+func (h HandlerFuncs) OnBinary(s Session, p []byte) {
+	if h.Binary != nil {
+		h.Binary(s, p)
+		return
+	}
+	h.OnMessage(s, Message{wsproto.OpBinary, p})
+}
+
+// OnPing implements PingHandler.
+func (h HandlerFuncs) OnPing(s Session, p []byte) bool { return h.Ping == nil || h.Ping(s, p) }
+
+// OnPong implements PongHandler.
+func (h HandlerFuncs) OnPong(s Session, p []byte) {
+	if h.Pong != nil {
+		h.Pong(s, p)
+	}
+}
+
+// OnError implements ErrorHandler.
+func (h HandlerFuncs) OnError(s Session, err error) {
+	if h.Error != nil {
+		h.Error(s, err)
 	}
 }
 

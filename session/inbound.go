@@ -123,7 +123,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	s.open.Add(1)
 	s.stats.handshake(101)
 	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
-	s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}) })
+	s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}, &l.req) })
 }
 
 var errOrigin = wsproto.Refusal(http.StatusForbidden, "origin not allowed")
@@ -346,7 +346,7 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 				l.stats.inflated(ev.Deflated, len(ev.Payload))
 			}
 			if !rec.closing(c) {
-				s.deliver(route.Handler, c, Message{ev.Opcode, ev.Payload})
+				s.deliver(route, c, Message{ev.Opcode, ev.Payload})
 			}
 		case wsproto.Ping, wsproto.Pong:
 			if !rec.control.take(s.control, s.tr.Now(), 1) {
@@ -355,9 +355,15 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 			}
 			if ev.Kind == wsproto.Pong {
 				l.stats.pongs.Add(1)
+				if route.pong != nil && !rec.closing(c) {
+					s.pong(route.pong, c, ev.Payload)
+				}
 				continue
 			}
 			l.stats.pings.Add(1)
+			if route.ping != nil && !rec.closing(c) && !s.ping(route.ping, c, ev.Payload) {
+				continue
+			}
 			// Of the pings that wait behind a full socket only the latest needs an answer
 			// (RFC 6455 §5.5.3).
 			_ = s.tr.SendUrgent(c, header(wsproto.OpPong, len(ev.Payload)), ev.Payload) // ErrClosed: we have sent Close
@@ -375,10 +381,24 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 	return p
 }
 
-// deliver calls OnMessage, and survives its panic.
-func (s *Server) deliver(h Handler, c conn, m Message) {
+// deliver calls OnMessage or OnBinary, and survives its panic.
+func (s *Server) deliver(r *route, c conn, m Message) {
 	defer s.recovered(c)
-	h.OnMessage(Session{s, c}, m)
+	if m.Opcode == wsproto.OpBinary && r.binary != nil {
+		r.binary.OnBinary(Session{s, c}, m.Data)
+		return
+	}
+	r.Handler.OnMessage(Session{s, c}, m)
+}
+
+func (s *Server) ping(h PingHandler, c conn, p []byte) (pong bool) {
+	defer s.recovered(c)
+	return h.OnPing(Session{s, c}, p)
+}
+
+func (s *Server) pong(h PongHandler, c conn, p []byte) {
+	defer s.recovered(c)
+	h.OnPong(Session{s, c}, p)
 }
 
 // flooded ends the session of a client that sends more of what is cheap to send than it may.
@@ -386,6 +406,7 @@ func (s *Server) flooded(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, lab
 	dec.Release(s.bufs)
 	if !rec.closing(t.Conn()) {
 		s.stats.evictions.Inc(label)
+		s.fault(t.Conn(), rec, ErrFlood)
 	}
 	s.fail(t, rec, wsproto.StatusPolicyViolation, reason)
 }
@@ -414,6 +435,7 @@ func (s *Server) sendClose(t *netpoll.Turn, code wsproto.StatusCode, reason stri
 // is memory for.
 func (s *Server) refuseFrame(t *netpoll.Turn, rec *record, err error) {
 	var perr *wsproto.ProtocolError
+	s.fault(t.Conn(), rec, err)
 	switch {
 	case errors.As(err, &perr):
 		s.fail(t, rec, perr.Code, perr.Reason)

@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"wsgateway/session"
+	"wsgateway/wsproto"
 )
 
 // level is what a process holds.
@@ -45,7 +46,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 	s, addr := start(t, session.Config{Routes: []session.Route{
 		{Path: "/", Handler: session.Echo{}, Inline: true},
 		{Path: "/room/*", Handler: session.HandlerFuncs{
-			Open:    func(s session.Session) { mu.Lock(); opened++; mu.Unlock(); b.OnOpen(s) },
+			Open:    func(s session.Session, _ *wsproto.Request) { mu.Lock(); opened++; mu.Unlock(); b.OnOpen(s, nil) },
 			Message: func(s session.Session, m session.Message) { _ = s.Send(m.Opcode, m.Data) },
 			Close: func(s session.Session, c session.CloseInfo) {
 				mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"wsgateway/session"
+	"wsgateway/wsproto"
 )
 
 // A handler that answers a full queue with a Close of its own is heard: the queue is dropped,
@@ -17,7 +18,7 @@ func TestCloseFrameSurvivesTheQueue(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	e := make(ends, 1)
 	cfg := oneRoute(session.HandlerFuncs{
-		Open:  func(s session.Session) { opened <- s },
+		Open:  func(s session.Session, _ *wsproto.Request) { opened <- s },
 		Close: func(_ session.Session, c session.CloseInfo) { e <- c },
 	})
 	_, addr := start(t, cfg)
@@ -147,7 +148,7 @@ func TestBackPressureIsNoSilence(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	e := make(ends, 1)
 	cfg := oneRoute(session.HandlerFuncs{
-		Open:  func(s session.Session) { opened <- s },
+		Open:  func(s session.Session, _ *wsproto.Request) { opened <- s },
 		Close: func(_ session.Session, c session.CloseInfo) { e <- c },
 	})
 	cfg.PingInterval, cfg.PingTimeout = 300*time.Millisecond, 300*time.Millisecond

@@ -16,6 +16,10 @@ type routes struct {
 
 type route struct {
 	Route
+	binary BinaryHandler // nil where the handler is none
+	ping   PingHandler
+	pong   PongHandler
+	fault  ErrorHandler
 	limits wsproto.Limits
 	accept wsproto.Accept
 }
@@ -28,6 +32,10 @@ func newRoutes(list []Route) *routes {
 			limits: wsproto.Limits{MaxMessage: r.MaxMessage, MaxFragments: r.MaxFragments, Only: r.Only},
 			accept: wsproto.Accept{Subprotocols: r.Subprotocols, Header: r.Header, Deflate: r.Deflate},
 		})
+		rs.list[i].binary, _ = r.Handler.(BinaryHandler)
+		rs.list[i].ping, _ = r.Handler.(PingHandler)
+		rs.list[i].pong, _ = r.Handler.(PongHandler)
+		rs.list[i].fault, _ = r.Handler.(ErrorHandler)
 		if prefix, ok := strings.CutSuffix(r.Path, "*"); ok {
 			rs.list[i].Path = prefix
 			rs.prefixes = append(rs.prefixes, uint16(i))

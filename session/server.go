@@ -283,6 +283,7 @@ func (s *Server) Ended(t *netpoll.Turn) {
 	if rec.load().phase() == phaseHandshake {
 		s.stats.handshake(statusAborted)
 	}
+	s.fault(t.Conn(), rec, ErrBroken)
 	t.CloseFlushed(false)
 	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
 }
@@ -322,21 +323,45 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			t.SetDeadline(s.reactor.CloseTimeout())
 		case why&netpoll.Deadline != 0 && m.phase() == phaseClosing:
 			s.stats.evictions.Inc("close_timeout")
-			t.Abort(errEvicted)
+			s.fault(c, rec, ErrEvicted)
+			t.Abort(ErrEvicted)
 			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 		case why&netpoll.Deadline != 0:
 			s.stats.evictions.Inc("message_timeout")
+			s.fault(c, rec, ErrEvicted)
 			s.fail(t, rec, wsproto.StatusPolicyViolation, "message took too long")
 		case !t.Unread() && s.live.dead(c.Index(), s.tr.Now()):
 			s.stats.evictions.Inc("ping_timeout")
-			t.Abort(errEvicted)
+			s.fault(c, rec, ErrEvicted)
+			t.Abort(ErrEvicted)
 			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 		}
 	}
 }
 
-// errEvicted is passed to Closed for a client that was cut off.
-var errEvicted = errors.New("session: client evicted")
+// What an ErrorHandler is told of, beside a *wsproto.ProtocolError.
+var (
+	// ErrEvicted says that the client was given up on: it did not answer pings or our Close, or did
+	// not complete what it had begun.
+	ErrEvicted = errors.New("session: client evicted")
+	// ErrTooSlow says that the client did not read what it was sent.
+	ErrTooSlow = errors.New("session: client too slow in reading")
+	// ErrFlood says that the client sent more control frames or tiny fragments than it may.
+	ErrFlood = errors.New("session: client floods")
+	// ErrBroken says that the connection ended without a Close frame.
+	ErrBroken = errors.New("session: connection broken")
+)
+
+// fault tells the handler why the session is about to end, if it wants to know.
+func (s *Server) fault(c conn, rec *record, err error) {
+	m := rec.load()
+	h := s.routes.at(m.route()).fault
+	if h == nil || m.phase() != phaseOpen && m.phase() != phaseClosing {
+		return
+	}
+	defer s.recovered(c)
+	h.OnError(Session{s, c}, err)
+}
 
 // slow ends the session of a client that does not read what it is sent. What has not been begun
 // is dropped, so that the Close frame is the next thing the client reads if it ever does.
@@ -346,6 +371,7 @@ func (s *Server) slow(t *netpoll.Turn, rec *record, why netpoll.Reason) {
 		reason = "stalled"
 	}
 	s.stats.slow.Inc(reason)
+	s.fault(t.Conn(), rec, ErrTooSlow)
 	t.DropQueued()
 	s.fail(t, rec, wsproto.StatusTryAgainLater, "too slow in reading")
 }
@@ -368,6 +394,9 @@ func (s *Server) Closed(t *netpoll.Turn, err error) {
 	rec := s.record(c)
 	if rec.load().phase() == phaseHandshake {
 		s.stats.handshake(statusAborted)
+	}
+	if err != nil {
+		s.fault(c, rec, fmt.Errorf("%w: %w", ErrBroken, err))
 	}
 	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
 	s.dropPartial(rec)

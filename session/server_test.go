@@ -164,7 +164,7 @@ func TestServerCloses(t *testing.T) {
 	e := make(ends, 10)
 	var late error
 	s, addr := start(t, oneRoute(session.HandlerFuncs{
-		Open: func(s session.Session) { opened <- s },
+		Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 		Close: func(s session.Session, c session.CloseInfo) {
 			late = s.SendText("late")
 			e <- c
@@ -284,7 +284,7 @@ func TestRefusals(t *testing.T) {
 func TestPathAndSubprotocol(t *testing.T) {
 	type seen struct{ path, subprotocol string }
 	opened := make(chan seen, 1)
-	h := session.HandlerFuncs{Open: func(s session.Session) {
+	h := session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) {
 		if !s.RemoteAddr().Addr().IsLoopback() {
 			t.Errorf("RemoteAddr %v", s.RemoteAddr())
 		}
@@ -428,7 +428,7 @@ func TestLoopRunsNoBlockingHandler(t *testing.T) {
 	release := make(chan struct{})
 	_, addr := start(t, session.Config{Routes: []session.Route{
 		{Path: "/slow", Handler: session.HandlerFuncs{
-			Open:    func(session.Session) { <-release },
+			Open:    func(session.Session, *wsproto.Request) { <-release },
 			Message: func(session.Session, session.Message) { <-release },
 		}},
 		{Path: "/", Handler: session.Echo{}, Inline: true},

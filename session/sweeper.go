@@ -128,7 +128,7 @@ func (s *Server) checkLiveness(part, parts int) {
 			s.live.settle(i)
 			switch {
 			case s.live.due(i, now):
-				s.ping(i, now)
+				s.pingSilent(i, now)
 			case s.live.dead(i, now):
 				if m := s.records.At(i).load(); m.phase() == phaseOpen {
 					_ = s.tr.Wake(netpoll.MakeConn(i, m.gen())) // or it has just ended
@@ -140,7 +140,7 @@ func (s *Server) checkLiveness(part, parts int) {
 
 var pingFrame = wsproto.AppendFrame(nil, wsproto.OpPing, nil)
 
-func (s *Server) ping(i, now uint32) {
+func (s *Server) pingSilent(i, now uint32) {
 	m := s.records.At(i).load()
 	if m.phase() != phaseOpen {
 		return

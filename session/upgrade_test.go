@@ -59,7 +59,7 @@ func TestOnUpgrade(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	route := session.Route{
 		Path:         "/*",
-		Handler:      session.HandlerFuncs{Open: func(s session.Session) { opened <- s }},
+		Handler:      session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }},
 		Subprotocols: []string{"a", "b"},
 		Header:       []wsproto.Field{{Name: "X-Route", Value: "1"}},
 		OnUpgrade: func(u *session.Upgrade) error {
