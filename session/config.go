@@ -81,6 +81,11 @@ type Route struct {
 
 	Subprotocols []string // spoken here, in order of preference
 
+	// Retain names the request header fields that Session.Header knows for as long as the session
+	// lives; a session takes as much memory as they are long. RetainQuery keeps the query.
+	Retain      []string
+	RetainQuery bool
+
 	// Origins is who may connect from a browser (RFC 6455 §10.2): exact origins, such as
 	// "https://example.com:8443", without the port where it is the scheme's own; "*" for
 	// all of them; "" for clients that send no Origin, which browsers always do. Others are
@@ -121,6 +126,7 @@ type Upgrade struct {
 	// the client offers, or "" for none.
 	Subprotocol string
 	Header      []wsproto.Field // to be added to the answer if it is accepted
+	Value       any             // for Session.Value, if it is accepted
 }
 
 const maxRoutes = 1 << 16

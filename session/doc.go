@@ -9,7 +9,7 @@
 //
 // # The life of a session
 //
-//	request head -> route -> 101 -> OnOpen { OnMessage } OnClose
+//	request head -> route -> 101 -> OnOpen { OnMessage | OnBinary | OnPing | OnPong } [ OnError ] OnClose
 //
 // A request is refused with an HTTP status if it is malformed, has no route or is no WebSocket
 // handshake (RFC 6455 §4.2). Pings are answered by the server. The end comes in one of these
@@ -47,6 +47,22 @@
 // Pings are answered, the latest first. Control frames and tiny fragments have a rate, beyond
 // which a client is closed with 1008.
 //
+// # Channels
+//
+// A channel is a named set of sessions: [Session.Join] and [Session.Leave] change it,
+// [Server.Publish] sends to it, [Server.Members] looks into it. It needs no creation. A subscription
+// costs at most 64 bytes, and is gone before OnClose is called.
+//
+// A message is encoded once. Channels of up to 64 members are sent to at once, by the publisher.
+// Larger ones are spread over a few goroutines that belong to the server, each of which has its
+// share of the members of every channel: so what one goroutine publishes to a channel reaches every
+// member in order, and no delivery holds up a loop or a worker. What waits for them is bounded
+// (Config.Publications, Config.PublicationBytes): beyond, Publish returns [ErrBusy] and nobody gets the
+// message.
+//
+// [Session.SetUser] makes a session one of a user's, whom [Server.SendUser] reaches wherever he is
+// connected; [Server.SendAll] reaches everybody.
+//
 // # Liveness
 //
 // A sweeper looks at all clients four times a second. It pings those that have been silent for
@@ -63,8 +79,9 @@
 //
 // # Locks
 //
-// A handler runs without any lock of the server. The lock of a Broadcast is held while its
-// members change or are copied, and nothing is called meanwhile.
+// A handler runs without any lock of the server. Those of channels are taken in the order: a
+// session's subscriptions and extras, a shard of the names, a part of the members. Nothing is called
+// while one is held.
 //
-// Not here: channels, blocking handlers, tokens, TLS.
+// Not here: blocking handlers, tokens, TLS.
 package session

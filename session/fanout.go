@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"wsgateway/internal/counter"
+	"wsgateway/netpoll"
 )
 
 // fanout sends publications to the members of channels. Each of its goroutines has its share of
@@ -32,11 +33,12 @@ type fanout struct {
 // job is one publication for the members of a part.
 type job struct {
 	*publication
-	part *part
+	part uint32
 }
 
 type publication struct {
-	ch     *channel
+	ch     *channel // nil: all sessions of a route
+	route  int      // -1 for all
 	m      *Prepared
 	except []conn
 	left   atomic.Int32 // parts that have not been sent to
@@ -82,12 +84,27 @@ func (f *fanout) publish(ch *channel, m *Prepared, except []conn) error {
 	}
 	f.published.Add(1)
 	p := &publication{ch: ch, m: m, except: except}
-	p.left.Store(int32(len(ch.parts)))
 	ch.pending.Add(1)
-	for i := range ch.parts {
-		f.queues[i] <- job{p, &ch.parts[i]} // has room, see limit
-	}
+	f.enqueue(p)
 	return nil
+}
+
+// broadcast sends m to all sessions of a route.
+func (f *fanout) broadcast(route int, m *Prepared, except []conn) error {
+	if !f.admit(int64(len(m.frame))) {
+		f.refused.Add(1)
+		return ErrBusy
+	}
+	f.published.Add(1)
+	f.enqueue(&publication{route: route, m: m, except: except})
+	return nil
+}
+
+func (f *fanout) enqueue(p *publication) {
+	p.left.Store(int32(len(f.queues)))
+	for i, q := range f.queues {
+		q <- job{p, uint32(i)} // has room, see limit
+	}
 }
 
 // admit counts a publication of n bytes, if there is room for it.
@@ -138,17 +155,44 @@ func (f *fanout) run(queue chan job) {
 
 // serve sends one publication to the members of a part.
 func (f *fanout) serve(j job, buf []conn) {
-	end := j.part.begin()
-	for at := 0; at < end; at += sliceLen {
-		f.send(j.part.slice(buf, at, end), j.m, j.except)
-		runtime.Gosched() // loops and workers wait no longer than for a slice
+	if j.ch == nil {
+		f.serveAll(j, buf)
+	} else {
+		p := &j.ch.parts[j.part]
+		end := p.begin()
+		for at := 0; at < end; at += sliceLen {
+			f.send(p.slice(buf, at, end), j.m, j.except)
+			runtime.Gosched() // loops and workers wait no longer than for a slice
+		}
+		p.end(f.srv.channels)
 	}
-	j.part.end(f.srv.channels)
 	if j.left.Add(-1) == 0 {
 		f.bytes.Add(-int64(len(j.m.frame)))
 		f.waiting.Add(-1)
-		j.ch.pending.Add(-1)
+		if j.ch != nil {
+			j.ch.pending.Add(-1)
+		}
 	}
+}
+
+// serveAll sends to this part of all sessions.
+func (f *fanout) serveAll(j job, buf []conn) {
+	s := f.srv
+	for i, high := j.part, s.tr.High(); i < high; i += uint32(len(f.queues)) {
+		if s.records.Chunk(i) == nil {
+			continue // its first connection is being admitted
+		}
+		m := s.records.At(i).load()
+		if m.phase() == phaseOpen && (j.route < 0 || m.route() == uint16(j.route)) {
+			buf = append(buf, netpoll.MakeConn(i, m.gen()))
+		}
+		if len(buf) == cap(buf) {
+			f.send(buf, j.m, j.except)
+			buf = buf[:0]
+			runtime.Gosched()
+		}
+	}
+	f.send(buf, j.m, j.except)
 }
 
 func (f *fanout) send(list []conn, m *Prepared, except []conn) {

@@ -90,8 +90,9 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		return
 	}
 	accept := route.accept
+	var value any
 	if route.OnUpgrade != nil {
-		if err := s.ask(t, route, &accept); err != nil {
+		if value, err = s.ask(t, route, &accept); err != nil {
 			s.refuse(t, rec, err)
 			return
 		}
@@ -111,7 +112,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		t.Abort(err)
 		return
 	}
-	m := makeMeta(c, phaseOpen, s.note(rec, route, agreed.Subprotocol, l.req.Path), index)
+	m := makeMeta(c, phaseOpen, s.note(rec, route, agreed.Subprotocol, &l.req, value), index)
 	if agreed.Deflate {
 		m |= deflated
 	}
@@ -129,7 +130,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 var errOrigin = wsproto.Refusal(http.StatusForbidden, "origin not allowed")
 
 // ask has the route decide about a handshake.
-func (s *Server) ask(t *netpoll.Turn, route *route, accept *wsproto.Accept) (err error) {
+func (s *Server) ask(t *netpoll.Turn, route *route, accept *wsproto.Accept) (value any, err error) {
 	l := t.Local().(*local)
 	u := Upgrade{
 		Request:     &l.req,
@@ -142,19 +143,19 @@ func (s *Server) ask(t *netpoll.Turn, route *route, accept *wsproto.Accept) (err
 		}
 	}()
 	if err := route.OnUpgrade(&u); err != nil {
-		return err
+		return nil, err
 	}
 	accept.Subprotocols = nil
 	if u.Subprotocol != "" {
 		if !l.req.OffersSubprotocol(u.Subprotocol) {
-			return fmt.Errorf("OnUpgrade chose subprotocol %q, which was not offered", u.Subprotocol)
+			return nil, fmt.Errorf("OnUpgrade chose subprotocol %q, which was not offered", u.Subprotocol)
 		}
 		accept.Subprotocols = []string{u.Subprotocol}
 	}
 	if len(u.Header) > 0 {
 		accept.Header = slices.Concat(accept.Header, u.Header)
 	}
-	return nil
+	return u.Value, nil
 }
 
 // plain has the route answer a request that is plain HTTP.
@@ -171,20 +172,23 @@ func (s *Server) plain(t *netpoll.Turn, route *route) (answer error) {
 }
 
 // note keeps what cannot be told from the route alone. It returns the number of the subprotocol.
-func (s *Server) note(rec *record, route *route, subprotocol string, path []byte) uint8 {
-	var x extra
+func (s *Server) note(rec *record, route *route, subprotocol string, r *wsproto.Request, value any) uint8 {
+	x := extra{value: value}
+	if len(route.Retain) > 0 {
+		x.header = retained(r, route.Retain)
+	}
+	if route.RetainQuery {
+		x.query = string(r.RawQuery)
+	}
 	n := 1 + slices.Index(route.Subprotocols, subprotocol)
 	if n == 0 {
 		x.subprotocol = subprotocol
 	}
-	if string(path) != route.Path {
-		x.path = string(path)
+	if string(r.Path) != route.Path {
+		x.path = string(r.Path)
 	}
-	if x != (extra{}) {
-		if i, ok := s.extras.Get(); ok { // there are as many as connections
-			s.extras.At(i).Store(&x)
-			rec.extra.Store(i + 1)
-		}
+	if value != nil || x.path+x.header+x.query+x.subprotocol != "" {
+		s.putExtra(rec, &x)
 	}
 	return uint8(n)
 }

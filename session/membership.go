@@ -1,9 +1,6 @@
 package session
 
-import (
-	"iter"
-	"slices"
-)
+import "iter"
 
 // Join makes the session a member of a channel, which comes into being with its first member and is
 // gone with its last. Joining twice does nothing. A name is at most MaxChannelName bytes of UTF-8
@@ -21,48 +18,52 @@ func (s Session) Join(channel string) error {
 // Leave ends the session's membership of a channel. It does nothing if there is none. What has been
 // published before may still arrive.
 func (s Session) Leave(channel string) {
-	if s.srv == nil {
-		return
-	}
 	s.srv.leave(s.c, channel)
 }
 
 // Channels returns the names of the channels the session is in, the last one joined first.
-func (s Session) Channels() []string {
-	if s.srv == nil {
+func (s Session) Channels() (names []string) {
+	_ = s.srv.owned(s.c, func(rec *record) error {
+		for name := range s.srv.channels.names(rec.subs) {
+			if validChannel(name) { // users and broadcasts have channels too
+				names = append(names, name)
+			}
+		}
 		return nil
-	}
-	lock := s.srv.channels.owner(s.c)
-	lock.Lock()
-	defer lock.Unlock()
-	if _, open := s.srv.meta(s.c); !open {
-		return nil
-	}
-	return slices.Collect(s.srv.channels.names(s.srv.record(s.c).subs))
+	})
+	return names
 }
 
 func (s *Server) join(c conn, channel string) error {
+	return s.owned(c, func(rec *record) error {
+		if rec.closing(c) {
+			return ErrClosed
+		}
+		_, err := s.channels.join(c, &rec.subs, channel)
+		return err
+	})
+}
+
+// owned calls f with the record of an open session, under the lock of its subscriptions and extras.
+// The end of a session marks it before it takes the lock.
+func (s *Server) owned(c conn, f func(rec *record) error) error {
 	if s == nil {
 		return ErrClosed
 	}
 	lock := s.channels.owner(c)
 	lock.Lock()
 	defer lock.Unlock()
-	// over takes the lock after it has marked the session.
-	if _, open := s.meta(c); !open || s.record(c).closing(c) {
+	if _, open := s.meta(c); !open {
 		return ErrClosed
 	}
-	_, err := s.channels.join(c, &s.record(c).subs, channel)
-	return err
+	return f(s.record(c))
 }
 
 func (s *Server) leave(c conn, channel string) {
-	lock := s.channels.owner(c)
-	lock.Lock()
-	defer lock.Unlock()
-	if _, open := s.meta(c); open {
-		s.channels.leave(c, &s.record(c).subs, channel)
-	}
+	_ = s.owned(c, func(rec *record) error {
+		s.channels.leave(c, &rec.subs, channel)
+		return nil
+	})
 }
 
 // leaveAll ends all memberships of a session that is over.
@@ -84,17 +85,15 @@ func (s *Server) Publish(channel string, m *Prepared, except ...Session) error {
 	if !validChannel(channel) {
 		return ErrChannelName
 	}
+	return s.publish(channel, m, except)
+}
+
+func (s *Server) publish(channel string, m *Prepared, except []Session) error {
 	ch := s.channels.find(channel)
 	if ch == nil {
 		return nil
 	}
-	var skip []conn
-	for _, x := range except {
-		if x.srv == s {
-			skip = append(skip, x.c)
-		}
-	}
-	return s.fanout.publish(ch, m, skip)
+	return s.fanout.publish(ch, m, conns(s, except))
 }
 
 // MemberCount returns how many sessions are in a channel.
@@ -110,6 +109,13 @@ func (s *Server) MemberCount(channel string) int {
 
 // Members returns the sessions in a channel. Who joins or leaves meanwhile may be missing.
 func (s *Server) Members(channel string) iter.Seq[Session] {
+	if !validChannel(channel) {
+		return func(func(Session) bool) {}
+	}
+	return s.members(channel)
+}
+
+func (s *Server) members(channel string) iter.Seq[Session] {
 	return func(yield func(Session) bool) {
 		ch := s.channels.find(channel)
 		if ch == nil {
@@ -130,7 +136,7 @@ func (s *Server) Channels() iter.Seq2[string, int] {
 	return func(yield func(string, int) bool) {
 		for i := range s.channels.shards {
 			for _, c := range s.channels.shards[i].all() {
-				if !yield(c.name, c.members) {
+				if validChannel(c.name) && !yield(c.name, c.members) {
 					return
 				}
 			}

@@ -100,9 +100,3 @@ func (w *window) left(seq uint32, bytes uint64, now uint32, timeout time.Duratio
 	}
 	return max(timeout-netpoll.Since(w.since, now), time.Millisecond)
 }
-
-// extra holds what few sessions have. Immutable.
-type extra struct {
-	path        string // of the request, where it is not the route's
-	subprotocol string // where it is not in the route's list
-}

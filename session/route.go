@@ -51,6 +51,19 @@ func newRoutes(list []Route) *routes {
 
 func (rs *routes) at(i uint16) *route { return &rs.list[i] }
 
+// index returns the index of the route with that Route.Path, or -1.
+func (rs *routes) index(path string) int {
+	if i, ok := rs.exact[path]; ok {
+		return int(i)
+	}
+	for _, i := range rs.prefixes {
+		if rs.list[i].Path+"*" == path {
+			return int(i)
+		}
+	}
+	return -1
+}
+
 // find returns the index of the route for path: an exact one, or that with the longest prefix.
 func (rs *routes) find(path []byte) (uint16, bool) {
 	if i, ok := rs.exact[string(path)]; ok {

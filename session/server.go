@@ -220,19 +220,6 @@ func (s *Server) path(c conn) string {
 	return s.routes.at(m.route()).Path
 }
 
-// extra returns what few sessions have, the zero value if c has not or has ended.
-func (s *Server) extra(c conn) (x extra) {
-	if i := s.record(c).extra.Load(); i != 0 {
-		if p := s.extras.At(i - 1).Load(); p != nil {
-			x = *p
-		}
-	}
-	if _, ok := s.meta(c); !ok {
-		return extra{} // it ended meanwhile, and this may be its successor's
-	}
-	return x
-}
-
 // beginClose sends our Close frame, unless either side has begun before.
 func (s *Server) beginClose(c conn, code wsproto.StatusCode, reason string) error {
 	if _, open := s.meta(c); !open || !s.record(c).begin(c, ByServer, code) {
@@ -401,10 +388,8 @@ func (s *Server) Closed(t *netpoll.Turn, err error) {
 	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
 	s.dropPartial(rec)
 	s.live.forget(c.Index())
-	if i := rec.extra.Load(); i != 0 {
-		rec.extra.Store(0)
-		s.extras.At(i - 1).Store(nil)
-		s.extras.Put(i - 1)
+	if rec.extra.Load() != 0 {
+		s.dropExtra(c, rec)
 	}
 	if err != nil && s.log.Enabled(context.Background(), slog.LevelDebug) {
 		s.log.Debug("connection closed", "session", s.ids.encode(c), "err", err)

@@ -1,0 +1,238 @@
+package session
+
+import (
+	"iter"
+	"net/http"
+	"strings"
+
+	"wsgateway/netpoll"
+	"wsgateway/wsproto"
+)
+
+// extra holds what few sessions have. A value is immutable; it is replaced under the lock of
+// channels.owner.
+type extra struct {
+	path        string // of the request, where it is not the route's
+	query       string
+	subprotocol string // where it is not in the route's list
+	header      string // retained fields: name, 0, value, 0
+	user        string
+	value       any
+}
+
+// extra returns what few sessions have, the zero value if c has not or has ended.
+func (s *Server) extra(c conn) (x extra) {
+	if i := s.record(c).extra.Load(); i != 0 {
+		if p := s.extras.At(i - 1).Load(); p != nil {
+			x = *p
+		}
+	}
+	if _, ok := s.meta(c); !ok {
+		return extra{} // it ended meanwhile, and this may be its successor's
+	}
+	return x
+}
+
+// change replaces the extra of an open session. It expects the lock.
+func (s *Server) change(c conn, f func(x *extra)) {
+	x := s.extra(c)
+	f(&x)
+	s.putExtra(s.record(c), &x)
+}
+
+func (s *Server) putExtra(rec *record, x *extra) {
+	i := rec.extra.Load()
+	if i == 0 {
+		n, ok := s.extras.Get()
+		if !ok {
+			return // there are as many as connections
+		}
+		i = n + 1
+	}
+	s.extras.At(i - 1).Store(x)
+	rec.extra.Store(i)
+}
+
+// dropExtra frees the extra of a session that is over.
+func (s *Server) dropExtra(c conn, rec *record) {
+	lock := s.channels.owner(c)
+	lock.Lock()
+	defer lock.Unlock()
+	if i := rec.extra.Load(); i != 0 {
+		rec.extra.Store(0)
+		s.extras.At(i - 1).Store(nil)
+		s.extras.Put(i - 1)
+	}
+}
+
+// retained returns the fields of a request that a route keeps, in the order of the route's list.
+func retained(r *wsproto.Request, names []string) string {
+	var b strings.Builder
+	for _, name := range names {
+		separator := ", " // RFC 9110 §5.3
+		if strings.EqualFold(name, "Cookie") {
+			separator = "; " // RFC 6265 §5.4
+		}
+		found := false
+		r.EachHeader(func(n, value []byte) bool {
+			if !strings.EqualFold(string(n), name) {
+				return true
+			}
+			if found {
+				b.WriteString(separator)
+			} else {
+				b.WriteString(name)
+				b.WriteByte(0)
+			}
+			found = true
+			b.Write(value)
+			return true
+		})
+		if found {
+			b.WriteByte(0)
+		}
+	}
+	return b.String()
+}
+
+// Header returns the value of a request header field that Route.Retain names, "" if the request
+// had none. Several lines are one list.
+func (s Session) Header(name string) string {
+	if s.srv == nil {
+		return ""
+	}
+	for rest := s.srv.extra(s.c).header; rest != ""; {
+		var n, value string
+		n, rest, _ = strings.Cut(rest, "\x00")
+		value, rest, _ = strings.Cut(rest, "\x00")
+		if strings.EqualFold(n, name) {
+			return value
+		}
+	}
+	return ""
+}
+
+// Cookie returns the value of a cookie of the request, if Route.Retain names Cookie.
+func (s Session) Cookie(name string) (value string, ok bool) {
+	cookies, err := http.ParseCookie(s.Header("Cookie"))
+	if err != nil {
+		return "", false
+	}
+	for _, c := range cookies {
+		if c.Name == name {
+			return c.Value, true
+		}
+	}
+	return "", false
+}
+
+// Query returns the query of the request, without its "?", if Route.RetainQuery keeps it.
+func (s Session) Query() string {
+	if s.srv == nil {
+		return ""
+	}
+	return s.srv.extra(s.c).query
+}
+
+// Value returns what SetValue or Upgrade.Value has set, nil once the session has ended.
+func (s Session) Value() any {
+	if s.srv == nil {
+		return nil
+	}
+	return s.srv.extra(s.c).value
+}
+
+// SetValue keeps a value for as long as the session lives. Calls from several goroutines are safe, what
+// the value holds is theirs to guard. It costs the session some 100 bytes beside the value.
+//
+// Errors: ErrClosed.
+func (s Session) SetValue(v any) error {
+	return s.srv.owned(s.c, func(*record) error {
+		s.srv.change(s.c, func(x *extra) { x.value = v })
+		return nil
+	})
+}
+
+// User returns the id that SetUser has set, or "".
+func (s Session) User() string {
+	if s.srv == nil {
+		return ""
+	}
+	return s.srv.extra(s.c).user
+}
+
+// userChannel is a channel of a name that no client can choose: the sessions of a user.
+func userChannel(id string) string { return "\x00user " + id }
+
+// SetUser says whose session this is. A user may have many; Server.UserSessions finds them. An
+// empty id takes it back. An id is bounded like the name of a channel.
+//
+// Errors: ErrClosed, ErrChannelName, ErrTooManyChannels.
+func (s Session) SetUser(id string) error {
+	if id != "" && !validChannel(id) {
+		return ErrChannelName
+	}
+	return s.srv.owned(s.c, func(rec *record) error {
+		old := s.srv.extra(s.c).user
+		if id == old {
+			return nil
+		}
+		if id != "" {
+			if _, err := s.srv.channels.join(s.c, &rec.subs, userChannel(id)); err != nil {
+				return err
+			}
+		}
+		if old != "" {
+			s.srv.channels.leave(s.c, &rec.subs, userChannel(old))
+		}
+		s.srv.change(s.c, func(x *extra) { x.user = id })
+		return nil
+	})
+}
+
+// UserSessions returns the sessions of a user.
+func (s *Server) UserSessions(id string) iter.Seq[Session] { return s.members(userChannel(id)) }
+
+// SendUser sends m to all sessions of a user, but for those in except; see Publish.
+func (s *Server) SendUser(id string, m *Prepared, except ...Session) error {
+	return s.publish(userChannel(id), m, except)
+}
+
+// Sessions returns all open sessions. Who comes or goes meanwhile may be missing.
+func (s *Server) Sessions() iter.Seq[Session] {
+	return func(yield func(Session) bool) {
+		for i := range s.tr.High() {
+			if s.records.Chunk(i) == nil {
+				continue
+			}
+			m := s.records.At(i).load()
+			if m.phase() == phaseOpen && !yield(Session{s, netpoll.MakeConn(i, m.gen())}) {
+				return
+			}
+		}
+	}
+}
+
+// SendAll sends m to all open sessions of a route, or of all routes if path is "", but for those in
+// except. It is served like a publication to a large channel, see Publish; path is that of
+// Route.Path.
+//
+// Errors: ErrBusy.
+func (s *Server) SendAll(path string, m *Prepared, except ...Session) error {
+	route := -1
+	if path != "" {
+		if route = s.routes.index(path); route < 0 {
+			return nil
+		}
+	}
+	return s.fanout.broadcast(route, m, conns(s, except))
+}
+
+func conns(s *Server, list []Session) (cs []conn) {
+	for _, x := range list {
+		if x.srv == s {
+			cs = append(cs, x.c)
+		}
+	}
+	return cs
+}

@@ -1,0 +1,140 @@
+package session_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+func TestRetainedRequest(t *testing.T) {
+	opened := make(chan session.Session, 1)
+	agents := make(chan string, 1)
+	_, addr := start(t, session.Config{Routes: []session.Route{{
+		Path: "/*", Retain: []string{"Origin", "cookie", "X-List"}, RetainQuery: true,
+		Handler: session.HandlerFuncs{
+			Open: func(s session.Session, r *wsproto.Request) {
+				agent, _ := r.Header("User-Agent")
+				agents <- string(agent)
+				opened <- s
+			},
+		},
+		OnUpgrade: func(u *session.Upgrade) error { u.Value = "from " + string(u.Request.RawQuery); return nil },
+	}}})
+	c := dialWith(t, addr, "/room/1?a=b", ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{
+		"Origin": {"https://a.com"}, "Cookie": {"x=1; y=2", "z=3"}, "X-List": {"a", "b"}, "User-Agent": {"test"},
+	})})
+	s := <-opened
+	if agent := <-agents; agent != "test" {
+		t.Errorf("OnOpen sees User-Agent %q", agent)
+	}
+	for name, want := range map[string]string{"origin": "https://a.com", "Cookie": "x=1; y=2; z=3", "x-list": "a, b", "User-Agent": "", "Host": ""} {
+		if got := s.Header(name); got != want {
+			t.Errorf("Header(%s) = %q, want %q", name, got, want)
+		}
+	}
+	for name, want := range map[string]string{"x": "1", "z": "3", "q": ""} {
+		if got, ok := s.Cookie(name); got != want || ok != (want != "") {
+			t.Errorf("Cookie(%s) = %q, %v", name, got, ok)
+		}
+	}
+	if s.Query() != "a=b" || s.Path() != "/room/1" || s.Value() != "from a=b" {
+		t.Errorf("query %q, path %q, value %v", s.Query(), s.Path(), s.Value())
+	}
+	if err := s.SetValue(7); err != nil || s.Value() != 7 || s.Query() != "a=b" {
+		t.Errorf("%v, value %v, query %q", err, s.Value(), s.Query())
+	}
+	c.Close()
+	eventually(t, func() bool { return !s.IsAvailable() && s.Value() == nil && s.Header("Origin") == "" })
+	if err := s.SetValue(8); !errors.Is(err, session.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+func TestUsers(t *testing.T) {
+	cfg, opened := opener()
+	srv, addr := start(t, cfg)
+	var cs []*client
+	var ss []session.Session
+	for range 4 {
+		cs = append(cs, dial(t, addr, "/"))
+		ss = append(ss, <-opened)
+	}
+	for i, id := range []string{"ann", "ann", "bob", "bob"} {
+		if err := ss[i].SetUser(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = ss[3].SetUser("ann")
+	if ss[3].User() != "ann" || len(slices.Collect(srv.UserSessions("ann"))) != 3 || len(slices.Collect(srv.UserSessions("bob"))) != 1 {
+		t.Error("wrong sessions")
+	}
+	if n := srv.MemberCount("ann"); n != 0 {
+		t.Errorf("a user is a channel with %d members", n)
+	}
+	_ = ss[1].SetUser("")
+	_ = srv.SendUser("ann", textMessage("for ann"))
+	_ = srv.SendAll("", textMessage("for all"), ss[0])
+	_ = srv.SendAll("/", textMessage("for the route"))
+	_ = srv.SendAll("/other", textMessage("for nobody"))
+	for i, want := range []string{"for ann|for the route", "for all|for the route", "for all|for the route", "for ann|for all|for the route"} {
+		for m := range strings.SplitSeq(want, "|") {
+			cs[i].want(ws.OpText, m)
+		}
+	}
+	if n := len(slices.Collect(srv.Sessions())); n != 4 {
+		t.Errorf("%d sessions", n)
+	}
+	if err := ss[0].SetUser("a\x00b"); !errors.Is(err, session.ErrChannelName) {
+		t.Error(err)
+	}
+}
+
+func TestHooks(t *testing.T) {
+	events := make(chan string, 10)
+	h := session.HandlerFuncs{
+		Message: func(_ session.Session, m session.Message) { events <- "text " + string(m.Data) },
+		Binary:  func(_ session.Session, p []byte) { events <- "binary " + string(p) },
+		Ping:    func(_ session.Session, p []byte) bool { events <- "ping " + string(p); return string(p) != "veto" },
+		Pong:    func(_ session.Session, p []byte) { events <- "pong " + string(p) },
+		Error:   func(_ session.Session, err error) { events <- "error " + err.Error() },
+		Close:   func(_ session.Session, c session.CloseInfo) { events <- "close" },
+	}
+	_, addr := start(t, oneRoute(h))
+	want := func(w string) {
+		t.Helper()
+		if got := <-events; !strings.HasPrefix(got, w) {
+			t.Fatalf("%q, want %q", got, w)
+		}
+	}
+	c := dial(t, addr, "/")
+	c.text("a")
+	want("text a")
+	c.send(ws.NewBinaryFrame([]byte("b")))
+	want("binary b")
+	c.send(ws.NewPingFrame([]byte("veto")))
+	want("ping veto")
+	c.send(ws.NewPingFrame([]byte("p")))
+	want("ping p")
+	c.want(ws.OpPong, "p")
+	c.send(ws.NewPongFrame([]byte("q")))
+	want("pong q")
+	_, _ = c.Write([]byte{0x83, 0x80, 0, 0, 0, 0})
+	want("error wsproto: reserved opcode")
+	want("close")
+
+	c = dial(t, addr, "/")
+	c.Close()
+	want("error session: connection broken")
+	want("close")
+
+	c = dial(t, addr, "/")
+	c.send(ws.NewCloseFrame(nil))
+	want("close") // and no error
+}
