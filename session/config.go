@@ -98,10 +98,10 @@ type Route struct {
 	// Its error refuses it: a *wsproto.RequestError or *wsproto.Response is the answer, any
 	// other error is 500. It must not block, and runs where OnOpen does.
 	OnUpgrade func(*Upgrade) error
-	// HTTP, if not nil, answers requests that do not ask for WebSocket, with any method but
-	// without a body. Otherwise they get 426. It must not block, and runs where OnOpen does.
-	// The request is valid until it returns; the response's body may be shared. Nil means
-	// 404.
+	// HTTP answers requests that do not ask for WebSocket, with any method; those with a body
+	// are refused with 400. It must not block, and runs where OnOpen does. The request is valid
+	// until it returns; the response's body may be shared. A nil response is 404. Without HTTP
+	// such requests get 426.
 	HTTP func(*wsproto.Request) *wsproto.Response
 
 	// Deflate offers compression: to clients that ask for it, in both directions, message by

@@ -51,14 +51,13 @@ func (s *Server) handshake(t *netpoll.Turn, rec *record, p []byte) {
 // upgrade answers a complete request, whose head is p[:n].
 func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	c, l := t.Conn(), t.Local().(*local)
-	if n < len(p) {
+	err := wsproto.ParseRequest(p[:n], &s.cfg.Head, &l.req)
+	l.head = string(l.req.Method) == "HEAD"
+	if err == nil && n < len(p) {
 		// A client must wait for the answer (RFC 6455 §4.1). What comes before it may be
 		// a smuggled second request.
-		s.refuse(t, rec, wsproto.ErrEarlyData)
-		return
+		err = wsproto.ErrEarlyData
 	}
-	err := wsproto.ParseRequest(p, &s.cfg.Head, &l.req)
-	l.head = string(l.req.Method) == "HEAD"
 	if err != nil {
 		s.refuse(t, rec, err)
 		return

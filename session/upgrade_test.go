@@ -223,6 +223,9 @@ func TestPlainHTTP(t *testing.T) {
 				t.Errorf("%s: %v", c.line, res.Header)
 			}
 		}
+		if res, body := request(t, addr, "POST /hello", "Host: x\r\nContent-Length: 2\r\n\r\nab"); res.StatusCode != 400 || body != "request with a body\n" {
+			t.Errorf("with a body: %d %q", res.StatusCode, body)
+		}
 		c := dial(t, addr, "/hello") // the same path still speaks WebSocket
 		c.text("a")
 		c.want(ws.OpText, "a")
