@@ -1,0 +1,246 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"time"
+
+	"wsgateway/netpoll"
+	"wsgateway/wsproto"
+)
+
+// handshake takes bytes of a client that has not been upgraded. A request that arrives in one
+// piece, as nearly all do, is judged where it lies.
+func (s *Server) handshake(t *netpoll.Turn, rec *record, p []byte) {
+	seen := 0
+	if rec.part != 0 {
+		pt := s.parts.At(rec.part - 1)
+		room := s.cfg.Head.MaxBytes + 1 - len(pt.head) // one more shows that it is too long
+		head, err := s.bufs.Grow(pt.head, min(len(p), room))
+		if err != nil {
+			s.refuse(t, rec, wsproto.ErrOverloaded)
+			return
+		}
+		p = append(head, p[:min(len(p), room)]...)
+		pt.head, seen = p, pt.seen
+	}
+	n, err := wsproto.HeadEnd(p, seen, &s.cfg.Head)
+	if err != nil {
+		s.refuse(t, rec, err)
+		return
+	}
+	if n > 0 {
+		s.upgrade(t, rec, p, n)
+		return
+	}
+	if rec.part == 0 {
+		head, err := s.bufs.Grow(nil, len(p))
+		if err != nil {
+			s.refuse(t, rec, wsproto.ErrOverloaded)
+			return
+		}
+		s.newPartial(rec).head = append(head, p...)
+	}
+	s.parts.At(rec.part - 1).seen = len(p)
+}
+
+// upgrade answers a complete request, whose head is p[:n].
+func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
+	c, l := t.Conn(), t.Local().(*local)
+	err := wsproto.ParseRequest(p[:n], &s.cfg.Head, &l.req)
+	l.head = string(l.req.Method) == "HEAD"
+	if err == nil && n < len(p) {
+		// A client must wait for the answer (RFC 6455 §4.1). What comes before it may be
+		// a smuggled second request.
+		err = wsproto.ErrEarlyData
+	}
+	if err != nil {
+		s.refuse(t, rec, err)
+		return
+	}
+	index, ok := s.routes.find(l.req.Path)
+	if !ok {
+		s.refuse(t, rec, wsproto.ErrNotFound)
+		return
+	}
+	route := s.routes.at(index)
+	if !route.Inline && t.OnLoop() {
+		s.moveToWorker(t, rec, p)
+		return
+	}
+	if route.HTTP != nil && !l.req.AsksForWebSocket() {
+		s.refuse(t, rec, s.plain(t, route))
+		return
+	}
+	if err := l.req.CheckUpgrade(); err != nil {
+		s.refuse(t, rec, err)
+		return
+	}
+	if !route.admits(l.req.Origin) {
+		s.refuse(t, rec, errOrigin)
+		return
+	}
+	if s.draining.Load() {
+		s.refuse(t, rec, wsproto.ErrOverloaded)
+		return
+	}
+	accept := route.accept
+	var value any
+	if route.OnUpgrade != nil {
+		if value, err = s.ask(t, route, &accept); err != nil {
+			s.refuse(t, rec, err)
+			return
+		}
+	}
+	accept.Deflate = accept.Deflate && l.req.OffersDeflate() && s.deflate.admit()
+	answer, agreed, err := l.upgrader.Upgrade(l.scratch[:0], p, &l.req, &accept)
+	if err != nil {
+		s.giveUpDeflate(accept.Deflate)
+		s.refuse(t, rec, err)
+		return
+	}
+	l.scratch, l.head = answer[:0], false
+	err = s.tr.Send(c, netpoll.Prefix{}, answer)
+	l.shrink()
+	if err != nil {
+		s.giveUpDeflate(accept.Deflate)
+		t.Abort(err)
+		return
+	}
+	m := makeMeta(c, phaseOpen, s.note(rec, route, agreed.Subprotocol, &l.req, value), index)
+	if agreed.Deflate {
+		m |= deflated
+	}
+	s.dropPartial(rec)
+	t.SetDeadline(0)
+	t.SetInline(route.Inline && !agreed.Deflate)
+	s.live.seen(c.Index(), s.tr.Now())
+	rec.store(m)
+	s.open.Add(1)
+	s.stats.handshake(101)
+	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
+	s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}, &l.req) })
+}
+
+var errOrigin = wsproto.Refusal(http.StatusForbidden, "origin not allowed")
+
+// ask has the route decide about a handshake.
+func (s *Server) ask(t *netpoll.Turn, route *route, accept *wsproto.Accept) (value any, err error) {
+	l := t.Local().(*local)
+	u := Upgrade{
+		Request:     &l.req,
+		RemoteAddr:  s.tr.Peer(t.Conn()),
+		Subprotocol: l.req.ChooseSubprotocol(route.Subprotocols),
+	}
+	defer func() {
+		if s.panicked(t.Conn(), recover()) {
+			err = wsproto.ErrInternal
+		}
+	}()
+	if err := route.OnUpgrade(&u); err != nil {
+		return nil, err
+	}
+	accept.Subprotocols = nil
+	if u.Subprotocol != "" {
+		if !l.req.OffersSubprotocol(u.Subprotocol) {
+			return nil, fmt.Errorf("OnUpgrade chose subprotocol %q, which was not offered", u.Subprotocol)
+		}
+		accept.Subprotocols = []string{u.Subprotocol}
+	}
+	if len(u.Header) > 0 {
+		accept.Header = slices.Concat(accept.Header, u.Header)
+	}
+	return u.Value, nil
+}
+
+// plain has the route answer a request that is plain HTTP.
+func (s *Server) plain(t *netpoll.Turn, route *route) (answer error) {
+	defer func() {
+		if s.panicked(t.Conn(), recover()) {
+			answer = wsproto.ErrInternal
+		}
+	}()
+	if r := route.HTTP(&t.Local().(*local).req); r != nil {
+		return r
+	}
+	return wsproto.ErrNotFound
+}
+
+// note keeps what cannot be told from the route alone. It returns the number of the subprotocol.
+func (s *Server) note(rec *record, route *route, subprotocol string, r *wsproto.Request, value any) uint8 {
+	x := extra{value: value}
+	if len(route.Retain) > 0 {
+		x.header = retained(r, route.Retain)
+	}
+	if route.RetainQuery {
+		x.query = string(r.RawQuery)
+	}
+	n := 1 + slices.Index(route.Subprotocols, subprotocol)
+	if n == 0 {
+		x.subprotocol = subprotocol
+	}
+	if string(r.Path) != route.Path {
+		x.path = string(r.Path)
+	}
+	if value != nil || x.path+x.header+x.query+x.subprotocol != "" {
+		s.putExtra(rec, &x)
+	}
+	return uint8(n)
+}
+
+// moveToWorker has a complete request answered by a worker, because the OnOpen of its route must
+// not run on the loop.
+func (s *Server) moveToWorker(t *netpoll.Turn, rec *record, p []byte) {
+	if rec.part == 0 {
+		head, err := s.bufs.Grow(nil, len(p))
+		if err != nil {
+			s.refuse(t, rec, wsproto.ErrOverloaded)
+			return
+		}
+		s.newPartial(rec).head = append(head, p...)
+	}
+	s.parts.At(rec.part - 1).seen = 0 // to be judged once more
+	t.SetInline(false)
+	t.Pause()               // the end of the input must not be seen before the request is answered
+	_ = s.tr.Wake(t.Conn()) // its turn is running: it exists
+}
+
+// refuse answers a request with an HTTP response other than 101 and closes the connection.
+func (s *Server) refuse(t *netpoll.Turn, rec *record, err error) {
+	l := t.Local().(*local)
+	var status int
+	l.scratch, status = s.appendAnswer(l.scratch[:0], t.Conn(), l.head, err)
+	l.head = false
+	_ = s.tr.SendFinal(t.Conn(), l.scratch) // or the socket has failed
+	l.shrink()
+	s.stats.handshake(status)
+	s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+	t.CloseFlushed(true)
+}
+
+// appendAnswer appends the response that err stands for.
+func (s *Server) appendAnswer(dst []byte, c conn, head bool, err error) ([]byte, int) {
+	var response *wsproto.Response
+	var refusal *wsproto.RequestError
+	switch {
+	case errors.As(err, &response) && response != nil:
+		answer, err := wsproto.AppendResponse(dst, response, head)
+		if err == nil {
+			return answer, response.Status
+		}
+		s.log.Error("invalid response of a route", "session", s.ids.encode(c), "status", response.Status)
+		refusal = wsproto.ErrInternal
+	case errors.As(err, &refusal) && refusal != nil && 400 <= refusal.Status && refusal.Status <= 599:
+	default:
+		s.log.Error("handshake failed", "session", s.ids.encode(c), "err", err)
+		refusal = wsproto.ErrInternal
+	}
+	retryAfter := 0
+	if refusal.Status == http.StatusServiceUnavailable {
+		retryAfter = 1 + rand.IntN(3) // seconds; spread, so that they do not come back together
+	}
+	return wsproto.AppendRefusal(dst, refusal, retryAfter, head), refusal.Status
+}
