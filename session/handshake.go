@@ -114,7 +114,6 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	if agreed.Deflate {
 		m |= deflated
 	}
-	s.dropPartial(rec)
 	t.SetDeadline(0)
 	t.SetInline(route.Inline && !agreed.Deflate)
 	s.live.seen(c.Index(), s.tr.Now())
@@ -123,6 +122,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	s.stats.handshake(101)
 	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
 	s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}, &l.req) })
+	s.dropPartial(rec) // only now: the request is a view into it
 }
 
 var errOrigin = wsproto.Refusal(http.StatusForbidden, "origin not allowed")

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -137,4 +138,40 @@ func TestHooks(t *testing.T) {
 	c = dial(t, addr, "/")
 	c.send(ws.NewCloseFrame(nil))
 	want("close") // and no error
+}
+
+// The request that OnOpen gets stays what it is while other clients connect.
+func TestRequestInOnOpen(t *testing.T) {
+	agents := make(chan string, 1)
+	connect := func(url, agent string) error {
+		conn, _, _, err := (ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{"User-Agent": {agent}})}).Dial(context.Background(), url)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	}
+	cfg := session.Config{Routes: []session.Route{
+		{Path: "/first", Handler: session.HandlerFuncs{Open: func(_ session.Session, r *wsproto.Request) {
+			for range 50 {
+				if err := connect("ws://"+string(r.Host)+"/other", strings.Repeat("B", 40)); err != nil {
+					t.Error(err)
+				}
+			}
+			agent, _ := r.Header("User-Agent")
+			agents <- string(agent)
+		}}},
+		{Path: "/other", Handler: session.HandlerFuncs{}},
+	}}
+	cfg.Reactor.Workers = 2
+	_, addr := start(t, cfg)
+	for range 5 {
+		connected := make(chan error, 1)
+		go func() { connected <- connect("ws://"+addr+"/first", strings.Repeat("A", 40)) }()
+		if got := <-agents; got != strings.Repeat("A", 40) {
+			t.Errorf("another client's request: %q", got)
+		}
+		if err := <-connected; err != nil {
+			t.Fatal(err)
+		}
+	}
 }
