@@ -14,18 +14,63 @@ var (
 	// outbound queue. The message is not sent, and the connection gets a turn with the
 	// reason Overflow.
 	ErrQueueFull = errors.New("netpoll: outbound queue full")
+	// ErrDropped is returned when a message was dropped as its policy demands. The connection goes
+	// on.
+	ErrDropped = errors.New("netpoll: message dropped, outbound queue full")
 )
 
 // segment is one unsent message or, at the front of a queue, the unsent rest of one. What a
 // turn has collected counts as one segment, since it may have been cut anywhere.
 type segment struct {
-	p    []byte
-	msgs int
+	p     []byte
+	key   uint64 // of a message that a later one may replace, 0 for others
+	msgs  int32
+	lossy bool // may be dropped unless it is the front one
 }
 
 // segmentCost is what a segment costs beside its bytes; it counts towards the bounds, so that
 // many tiny messages cannot hold more memory than the bounds say.
 const segmentCost = 48
+
+// cost is what a message costs beside its bytes; one with a key has an entry in a map.
+func cost(key uint64) int {
+	if key != 0 {
+		return 2 * segmentCost
+	}
+	return segmentCost
+}
+
+// size is what a segment counts towards the bounds.
+func (g *segment) size() int { return len(g.p) + cost(g.key) }
+
+// outgoing is a message on its way into a socket or a queue. Only shared may be kept.
+type outgoing struct {
+	head, body, shared []byte
+	msgs               int
+	force              bool // see Reactor.queue
+	policy             Policy
+	key                uint64
+}
+
+func (m *outgoing) len() int { return len(m.head) + len(m.body) + len(m.shared) }
+
+// skip takes off the first n bytes, which have been sent.
+func (m *outgoing) skip(n int) {
+	if m.shared != nil {
+		m.shared = m.shared[n:]
+		return
+	}
+	k := min(n, len(m.head))
+	m.head, m.body = m.head[k:], m.body[n-k:]
+}
+
+// bytes returns what is to be kept.
+func (m *outgoing) bytes() []byte {
+	if m.shared != nil {
+		return m.shared
+	}
+	return append(append(make([]byte, 0, m.len()), m.head...), m.body...)
+}
 
 // outQueue holds what the socket had no room for. It exists only while there is such.
 // Everything in it is guarded by the write lock of its connection, but for the atomics,
@@ -37,6 +82,7 @@ type outQueue struct {
 	// urgent leaves as soon as the message under way is through; nil for none. A later one
 	// takes its place. It counts towards msgs and the bytes of the queue.
 	urgent []byte
+	keyed  *keys         // where segments with a key are; nil if there are none
 	conn   atomic.Uint64 // whose it is, 0 while free
 	moved  atomic.Uint32 // tick of the last progress, or of its creation
 }
@@ -53,6 +99,7 @@ func (q *outQueue) compact() {
 	}
 	n := copy(q.segs, q.segs[q.head:])
 	clear(q.segs[n:])
+	q.keyed.shift(q.head)
 	q.segs, q.head = q.segs[:n], 0
 }
 
@@ -79,27 +126,27 @@ func MakePrefix(p []byte) (x Prefix) {
 //
 // Send may be called from any goroutine. Errors: ErrClosed, ErrQueueFull.
 func (r *Reactor) Send(c Conn, prefix Prefix, body []byte) error {
-	return r.send(c, prefix.b[:prefix.n], body, nil, 0)
+	return r.send(c, outgoing{head: prefix.b[:prefix.n], body: body}, 0)
 }
 
 // SendShared is Send for one buffer that many connections are sent. The reactor may keep
 // a reference: p must never change again.
 func (r *Reactor) SendShared(c Conn, p []byte) error {
-	return r.send(c, nil, nil, p, 0)
+	return r.send(c, outgoing{shared: p}, 0)
 }
 
 // SendFinal is Send for the last message of a connection: every later one is refused with
 // ErrClosed, so that it is also the way to find out who was first. It is let in even where
 // the queue is full.
 func (r *Reactor) SendFinal(c Conn, p []byte) error {
-	return r.send(c, nil, p, nil, wFinal)
+	return r.send(c, outgoing{body: p}, wFinal)
 }
 
 // SendUrgent is Send for a message that only matters if it is the latest of its kind, such as a
 // pong (RFC 6455 §5.5.3). Where messages wait it overtakes all but the one that has been begun,
 // and takes the place of an urgent one that still waits. It never fills the queue.
 func (r *Reactor) SendUrgent(c Conn, prefix Prefix, body []byte) error {
-	return r.send(c, prefix.b[:prefix.n], body, nil, sendUrgent)
+	return r.send(c, outgoing{head: prefix.b[:prefix.n], body: body}, sendUrgent)
 }
 
 // queueUrgent makes a message the urgent one of a queue that exists. It expects the write lock.
@@ -122,8 +169,7 @@ func (r *Reactor) queueUrgent(s *slot, head, body []byte) {
 // sendUrgent is passed to send, where wFinal may be.
 const sendUrgent uint8 = 1 << 7
 
-// send sends head and body, or shared. Only shared may be kept.
-func (r *Reactor) send(c Conn, head, body, shared []byte, flags uint8) error {
+func (r *Reactor) send(c Conn, m outgoing, flags uint8) error {
 	final, urgent := flags&wFinal, flags&sendUrgent != 0
 	if !r.known(c) {
 		return ErrClosed
@@ -134,26 +180,29 @@ func (r *Reactor) send(c Conn, head, body, shared []byte, flags uint8) error {
 		s.wmu.Unlock()
 		return ErrClosed
 	}
-	if id := s.cork.Load(); id != 0 && !(urgent && s.out != 0) {
+	if id := s.cork.Load(); id != 0 && (s.out == 0 || !urgent && m.policy == CloseSlow) {
 		// What is collected is promised: it must fit into the queue as well as into the buffer.
 		t := r.turns[id-1]
-		size := len(t.out) + len(head) + len(body) + len(shared)
+		size := len(t.out) + m.len()
 		if size <= cap(t.out) && int(s.queued.Load())+size+segmentCost <= r.cfg.QueueBytes {
-			t.out = append(append(append(t.out, head...), body...), shared...)
+			t.out = append(append(append(t.out, m.head...), m.body...), m.shared...)
 			t.outMsgs++
 			s.wflags |= final
 			s.wmu.Unlock()
 			return nil
 		}
 		t.spill(s)
+	} else if id != 0 {
+		r.turns[id-1].spill(s) // nothing overtakes what was sent before
 	}
 	if urgent && s.out != 0 {
-		r.queueUrgent(s, head, body)
+		r.queueUrgent(s, m.head, m.body)
 		s.wmu.Unlock()
 		return nil
 	}
 	s.wflags |= final // before, so that queue knows
-	ok := r.write(c, s, head, body, shared, 1, final != 0)
+	m.msgs, m.force = 1, final != 0
+	err := r.write(c, s, &m)
 	broken := s.wflags&wBroken != 0
 	s.wmu.Unlock()
 	switch {
@@ -161,39 +210,36 @@ func (r *Reactor) send(c Conn, head, body, shared []byte, flags uint8) error {
 		r.stats.dropped.Add(1)
 		r.wake(c, WriteFailed)
 		return ErrClosed
-	case !ok:
+	case err == ErrQueueFull:
 		r.stats.dropped.Add(1)
 		r.wake(c, Overflow)
-		return ErrQueueFull
 	}
-	return nil
+	return err
 }
 
-// write sends head and body, or shared, or queues what the socket does not take. It expects
-// the connection's write lock. It reports false when the message did not fit into the queue.
-func (r *Reactor) write(c Conn, s *slot, head, body, shared []byte, msgs int, force bool) bool {
+// write sends m, or queues what the socket does not take. It expects the connection's write
+// lock. Errors: ErrQueueFull, ErrDropped.
+func (r *Reactor) write(c Conn, s *slot, m *outgoing) error {
 	if s.out != 0 {
-		return r.queue(c, s, head, body, shared, msgs, force)
+		return r.queue(c, s, m)
 	}
-	second := body
-	if shared != nil {
-		second = shared
+	second := m.body
+	if m.shared != nil {
+		second = m.shared
 	}
-	sent, errno := sendAll(s.fd, head, second)
+	sent, errno := sendAll(s.fd, m.head, second)
 	r.stats.sentBytes.Add(c.Index(), uint64(sent))
 	switch errno {
 	case 0:
-		r.stats.sentMessages.Add(c.Index(), uint64(msgs))
-		return true
+		r.stats.sentMessages.Add(c.Index(), uint64(m.msgs))
+		return nil
 	case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM:
-		if shared != nil {
-			return r.queue(c, s, nil, nil, shared[sent:], msgs, force || sent > 0)
-		}
-		k := min(sent, len(head))
-		return r.queue(c, s, head[k:], body[sent-k:], nil, msgs, force || sent > 0)
+		m.skip(sent)
+		m.force = m.force || sent > 0
+		return r.queue(c, s, m)
 	default:
 		s.wflags |= wBroken
-		return true
+		return nil
 	}
 }
 
@@ -232,24 +278,24 @@ const smallFinal = 128
 // that may be sent at all must be deliverable. Where force is set, the message has been
 // begun or promised: the bounds of the connection do not hold for it, and if that of all
 // queues forbids it the connection is broken.
-func (r *Reactor) queue(c Conn, s *slot, head, body, shared []byte, msgs int, force bool) bool {
-	size := len(head) + len(body) + len(shared)
-	queued := int(s.queued.Load())
+func (r *Reactor) queue(c Conn, s *slot, m *outgoing) error {
+	size := m.len() + cost(m.key)
 	var q *outQueue
 	if s.out != 0 {
 		q = r.outs.At(s.out - 1)
 	}
-	if !force && q != nil && (queued+size+segmentCost > r.cfg.QueueBytes || q.waiting() >= r.cfg.QueueMessages) {
-		r.stats.overflows.Inc("queue")
-		return false
-	}
-	exempt := s.wflags&wFinal != 0 && size <= smallFinal
-	if r.queuedBytes.Load()+int64(size+segmentCost) > r.cfg.QueueTotalBytes && !exempt {
-		r.stats.overflows.Inc("total")
-		if force {
-			s.wflags |= wBroken // it has been begun, and there is no room for its rest
+	if !m.force && m.policy != CloseSlow {
+		if done, err := r.makeRoom(s, q, m, size); done {
+			return err
 		}
-		return force
+	}
+	if bound := r.over(s, q, m.force, size); bound != "" {
+		r.stats.overflows.Inc(bound)
+		if !m.force {
+			return ErrQueueFull
+		}
+		s.wflags |= wBroken // it has been begun, and there is no room for its rest
+		return nil
 	}
 	fresh := q == nil
 	if fresh {
@@ -259,22 +305,27 @@ func (r *Reactor) queue(c Conn, s *slot, head, body, shared []byte, msgs int, fo
 		q.moved.Store(r.now.Load())
 		q.conn.Store(uint64(c))
 	}
-	p := shared
-	if p == nil {
-		p = append(append(make([]byte, 0, size), head...), body...)
-	}
 	q.compact()
-	q.segs = append(q.segs, segment{p, msgs})
-	q.msgs += msgs
-	s.queued.Store(uint32(queued + size + segmentCost))
-	r.queuedBytes.Add(int64(size + segmentCost))
-	r.queuedMessages.Add(int64(msgs))
+	q.append(segment{p: m.bytes(), key: m.key, msgs: int32(m.msgs), lossy: m.policy != CloseSlow && !m.force})
+	r.unqueue(s, q, -size, -m.msgs)
 	if fresh {
 		// The loop ignores a writable edge while nothing is queued, and one may have come
 		// between the refused write and now. Asking once more makes it come again.
 		r.flush(c, s)
 	}
-	return true
+	return nil
+}
+
+// over returns the bound that size more bytes in q, nil for none, would break, or "".
+func (r *Reactor) over(s *slot, q *outQueue, force bool, size int) string {
+	if !force && q != nil && (int(s.queued.Load())+size > r.cfg.QueueBytes || q.waiting() >= r.cfg.QueueMessages) {
+		return "queue"
+	}
+	exempt := s.wflags&wFinal != 0 && size <= smallFinal+segmentCost
+	if r.queuedBytes.Load()+int64(size) > r.cfg.QueueTotalBytes && !exempt {
+		return "total"
+	}
+	return ""
 }
 
 // flush sends what is queued, as far as the socket takes it. It expects the write lock.
@@ -303,12 +354,13 @@ func (r *Reactor) flush(c Conn, s *slot) {
 			continue // until EAGAIN: only then is the next writable edge certain
 		}
 		r.stats.sentMessages.Add(c.Index(), uint64(seg.msgs))
-		r.unqueue(s, q, n+segmentCost, seg.msgs)
+		r.unqueue(s, q, n+cost(seg.key), int(seg.msgs))
+		q.keyed.remove(seg.key, q.head)
 		*seg = segment{}
 		q.head++
 		if q.urgent != nil {
 			q.head--
-			*seg = segment{q.urgent, 1}
+			*seg = segment{p: q.urgent, msgs: 1}
 			q.urgent = nil
 		}
 	}
@@ -337,9 +389,10 @@ func (r *Reactor) dropQueue(s *slot) {
 	}
 	for i := from; i < to; i++ {
 		seg := &q.segs[i]
-		r.unqueue(s, q, len(seg.p)+segmentCost, seg.msgs)
+		r.unqueue(s, q, seg.size(), int(seg.msgs))
 		r.stats.dropped.Add(uint64(seg.msgs))
 	}
+	q.keyed = nil // only the front and a final message are left, which nothing replaces
 	n := from + copy(q.segs[from:], q.segs[to:])
 	clear(q.segs[n:])
 	q.segs = q.segs[:n]
@@ -355,7 +408,7 @@ func (r *Reactor) freeQueue(s *slot) {
 		r.stats.dropped.Add(uint64(q.msgs))
 	}
 	r.unqueue(s, q, int(s.queued.Load()), q.msgs)
-	q.segs, q.head, q.msgs, q.urgent = nil, 0, 0, nil
+	q.segs, q.head, q.msgs, q.urgent, q.keyed = nil, 0, 0, nil, nil
 	q.conn.Store(0)
 	r.outs.Put(s.out - 1)
 	s.out = 0

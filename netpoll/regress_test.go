@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,26 +48,7 @@ func TestCloseUnderFlood(t *testing.T) {
 
 // A queue that never becomes empty does not remember what has passed through it.
 func TestQueueForgetsWhatIsSent(t *testing.T) {
-	conns := make(chan netpoll.Conn, 1)
-	r, err := netpoll.New(netpoll.Config{QueueBytes: 4 << 20, QueueMessages: 1 << 20}, &funcs{opened: func(t *netpoll.Turn) { conns <- t.Conn() }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Close)
-	// A unix socket: its buffer is much smaller than the queue, which hence never drains.
-	addr, err := r.Listen("unix:"+filepath.Join(t.TempDir(), "s"), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c, err := net.Dial("unix", addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	id := <-conns
+	r, id, c := pair(t, netpoll.Config{QueueBytes: 4 << 20, QueueMessages: 1 << 20})
 	message := make([]byte, 2<<10)
 	buf := make([]byte, 64<<10)
 	for range 1000 { // some 30,000 messages

@@ -20,11 +20,14 @@ type turnStats struct {
 }
 
 type stats struct {
-	r            *Reactor
-	accepted     atomic.Uint64
-	closed       atomic.Uint64
-	dropped      atomic.Uint64
-	superseded   atomic.Uint64
+	r          *Reactor
+	accepted   atomic.Uint64
+	closed     atomic.Uint64
+	dropped    atomic.Uint64
+	superseded atomic.Uint64
+
+	droppedOldest, droppedNewest, conflated atomic.Uint64
+
 	panics       atomic.Uint64
 	sentBytes    counter.Sharded
 	sentMessages counter.Sharded
@@ -64,6 +67,10 @@ type Stats struct {
 	Dropped      uint64 // messages accepted or refused that will never be sent
 	Superseded   uint64 // urgent messages in whose place a later one was sent
 
+	// Messages lost by policy, none of them in Dropped: for DropOldest, for DropNewest (and for
+	// DropOldest where nothing else could be dropped), and replaced by a later one of their key.
+	DroppedOldest, DroppedNewest, Conflated uint64
+
 	QueueBytes      int64 // in all outbound queues
 	QueueMessages   int64
 	QueueTotalBytes int64             // their bound
@@ -101,6 +108,9 @@ func (r *Reactor) Stats() Stats {
 		SentMessages:    r.stats.sentMessages.Load(),
 		Dropped:         r.stats.dropped.Load(),
 		Superseded:      r.stats.superseded.Load(),
+		DroppedOldest:   r.stats.droppedOldest.Load(),
+		DroppedNewest:   r.stats.droppedNewest.Load(),
+		Conflated:       r.stats.conflated.Load(),
 		Panics:          r.stats.panics.Load(),
 		QueueBytes:      r.queuedBytes.Load(),
 		QueueMessages:   r.queuedMessages.Load(),

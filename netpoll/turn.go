@@ -349,7 +349,7 @@ func (t *Turn) spill(s *slot) {
 		return
 	}
 	if s.wflags&wBroken == 0 {
-		t.r.write(t.c, s, nil, t.out, nil, t.outMsgs, true)
+		_ = t.r.write(t.c, s, &outgoing{body: t.out, msgs: t.outMsgs, force: true})
 	}
 	if s.wflags&wBroken != 0 {
 		t.r.stats.dropped.Add(uint64(t.outMsgs))

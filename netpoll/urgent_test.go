@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
-	"path/filepath"
 	"testing"
 
 	"wsgateway/netpoll"
@@ -14,25 +12,7 @@ import (
 // An urgent message overtakes what waits, but never cuts into a message, and only the latest of
 // several is sent.
 func TestSendUrgent(t *testing.T) {
-	conns := make(chan netpoll.Conn, 1)
-	r, err := netpoll.New(netpoll.Config{QueueBytes: 4 << 20, QueueMessages: 1 << 20}, &funcs{opened: func(t *netpoll.Turn) { conns <- t.Conn() }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Close)
-	addr, err := r.Listen("unix:"+filepath.Join(t.TempDir(), "s"), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c, err := net.Dial("unix", addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	id := <-conns
+	r, id, c := pair(t, netpoll.Config{QueueBytes: 4 << 20, QueueMessages: 1 << 20})
 
 	const size = 3001 // does not divide any buffer
 	urgent := bytes.Repeat([]byte{'!'}, size)
