@@ -43,33 +43,22 @@ func cost(key uint64) int {
 // size is what a segment counts towards the bounds.
 func (g *segment) size() int { return len(g.p) + cost(g.key) }
 
-// outgoing is a message on its way into a socket or a queue. Only shared may be kept.
+// outgoing is a message on its way into a socket or a queue. What may be kept of it goes beside it, as
+// shared, instead of head and body: so that the compiler sees that these are not.
 type outgoing struct {
-	head, body, shared []byte
-	msgs               int
-	force              bool // see Reactor.queue
-	policy             Policy
-	key                uint64
+	head, body []byte
+	msgs       int
+	force      bool // see Reactor.queue
+	policy     Policy
+	key        uint64
 }
 
-func (m *outgoing) len() int { return len(m.head) + len(m.body) + len(m.shared) }
-
-// skip takes off the first n bytes, which have been sent.
-func (m *outgoing) skip(n int) {
-	if m.shared != nil {
-		m.shared = m.shared[n:]
-		return
+// keep returns what is to be kept of m or shared.
+func (m *outgoing) keep(shared []byte) []byte {
+	if shared != nil {
+		return shared
 	}
-	k := min(n, len(m.head))
-	m.head, m.body = m.head[k:], m.body[n-k:]
-}
-
-// bytes returns what is to be kept.
-func (m *outgoing) bytes() []byte {
-	if m.shared != nil {
-		return m.shared
-	}
-	return append(append(make([]byte, 0, m.len()), m.head...), m.body...)
+	return append(append(make([]byte, 0, len(m.head)+len(m.body)), m.head...), m.body...)
 }
 
 // outQueue holds what the socket had no room for. It exists only while there is such.
@@ -126,27 +115,27 @@ func MakePrefix(p []byte) (x Prefix) {
 //
 // Send may be called from any goroutine. Errors: ErrClosed, ErrQueueFull.
 func (r *Reactor) Send(c Conn, prefix Prefix, body []byte) error {
-	return r.send(c, outgoing{head: prefix.b[:prefix.n], body: body}, 0)
+	return r.send(c, outgoing{head: prefix.b[:prefix.n], body: body}, nil, 0)
 }
 
 // SendShared is Send for one buffer that many connections are sent. The reactor may keep
 // a reference: p must never change again.
 func (r *Reactor) SendShared(c Conn, p []byte) error {
-	return r.send(c, outgoing{shared: p}, 0)
+	return r.send(c, outgoing{}, p, 0)
 }
 
 // SendFinal is Send for the last message of a connection: every later one is refused with
 // ErrClosed, so that it is also the way to find out who was first. It is let in even where
 // the queue is full.
 func (r *Reactor) SendFinal(c Conn, p []byte) error {
-	return r.send(c, outgoing{body: p}, wFinal)
+	return r.send(c, outgoing{body: p}, nil, wFinal)
 }
 
 // SendUrgent is Send for a message that only matters if it is the latest of its kind, such as a
 // pong (RFC 6455 §5.5.3). Where messages wait it overtakes all but the one that has been begun,
 // and takes the place of an urgent one that still waits. It never fills the queue.
 func (r *Reactor) SendUrgent(c Conn, prefix Prefix, body []byte) error {
-	return r.send(c, outgoing{head: prefix.b[:prefix.n], body: body}, sendUrgent)
+	return r.send(c, outgoing{head: prefix.b[:prefix.n], body: body}, nil, sendUrgent)
 }
 
 // queueUrgent makes a message the urgent one of a queue that exists. It expects the write lock.
@@ -169,7 +158,7 @@ func (r *Reactor) queueUrgent(s *slot, head, body []byte) {
 // sendUrgent is passed to send, where wFinal may be.
 const sendUrgent uint8 = 1 << 7
 
-func (r *Reactor) send(c Conn, m outgoing, flags uint8) error {
+func (r *Reactor) send(c Conn, m outgoing, shared []byte, flags uint8) error {
 	final, urgent := flags&wFinal, flags&sendUrgent != 0
 	if !r.known(c) {
 		return ErrClosed
@@ -183,9 +172,9 @@ func (r *Reactor) send(c Conn, m outgoing, flags uint8) error {
 	if id := s.cork.Load(); id != 0 && (s.out == 0 || !urgent && m.policy == CloseSlow) {
 		// What is collected is promised: it must fit into the queue as well as into the buffer.
 		t := r.turns[id-1]
-		size := len(t.out) + m.len()
+		size := len(t.out) + len(m.head) + len(m.body) + len(shared)
 		if size <= cap(t.out) && int(s.queued.Load())+size+segmentCost <= r.cfg.QueueBytes {
-			t.out = append(append(append(t.out, m.head...), m.body...), m.shared...)
+			t.out = append(append(append(t.out, m.head...), m.body...), shared...)
 			t.outMsgs++
 			s.wflags |= final
 			s.wmu.Unlock()
@@ -202,7 +191,7 @@ func (r *Reactor) send(c Conn, m outgoing, flags uint8) error {
 	}
 	s.wflags |= final // before, so that queue knows
 	m.msgs, m.force = 1, final != 0
-	err := r.write(c, s, &m)
+	err := r.write(c, s, &m, shared)
 	broken := s.wflags&wBroken != 0
 	s.wmu.Unlock()
 	switch {
@@ -219,13 +208,13 @@ func (r *Reactor) send(c Conn, m outgoing, flags uint8) error {
 
 // write sends m, or queues what the socket does not take. It expects the connection's write
 // lock. Errors: ErrQueueFull, ErrDropped.
-func (r *Reactor) write(c Conn, s *slot, m *outgoing) error {
+func (r *Reactor) write(c Conn, s *slot, m *outgoing, shared []byte) error {
 	if s.out != 0 {
-		return r.queue(c, s, m)
+		return r.queue(c, s, m, shared)
 	}
 	second := m.body
-	if m.shared != nil {
-		second = m.shared
+	if shared != nil {
+		second = shared
 	}
 	sent, errno := sendAll(s.fd, m.head, second)
 	r.stats.sentBytes.Add(c.Index(), uint64(sent))
@@ -234,9 +223,13 @@ func (r *Reactor) write(c Conn, s *slot, m *outgoing) error {
 		r.stats.sentMessages.Add(c.Index(), uint64(m.msgs))
 		return nil
 	case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM:
-		m.skip(sent)
 		m.force = m.force || sent > 0
-		return r.queue(c, s, m)
+		if shared != nil {
+			return r.queue(c, s, m, shared[sent:])
+		}
+		k := min(sent, len(m.head))
+		m.head, m.body = m.head[k:], m.body[sent-k:]
+		return r.queue(c, s, m, nil)
 	default:
 		s.wflags |= wBroken
 		return nil
@@ -278,14 +271,14 @@ const smallFinal = 128
 // that may be sent at all must be deliverable. Where force is set, the message has been
 // begun or promised: the bounds of the connection do not hold for it, and if that of all
 // queues forbids it the connection is broken.
-func (r *Reactor) queue(c Conn, s *slot, m *outgoing) error {
-	size := m.len() + cost(m.key)
+func (r *Reactor) queue(c Conn, s *slot, m *outgoing, shared []byte) error {
+	size := len(m.head) + len(m.body) + len(shared) + cost(m.key)
 	var q *outQueue
 	if s.out != 0 {
 		q = r.outs.At(s.out - 1)
 	}
 	if !m.force && m.policy != CloseSlow {
-		if done, err := r.makeRoom(s, q, m, size); done {
+		if done, err := r.makeRoom(s, q, m, shared, size); done {
 			return err
 		}
 	}
@@ -306,7 +299,7 @@ func (r *Reactor) queue(c Conn, s *slot, m *outgoing) error {
 		q.conn.Store(uint64(c))
 	}
 	q.compact()
-	q.append(segment{p: m.bytes(), key: m.key, msgs: int32(m.msgs), lossy: m.policy != CloseSlow && !m.force})
+	q.append(segment{p: m.keep(shared), key: m.key, msgs: int32(m.msgs), lossy: m.policy != CloseSlow && !m.force})
 	r.unqueue(s, q, -size, -m.msgs)
 	if fresh {
 		// The loop ignores a writable edge while nothing is queued, and one may have come

@@ -23,20 +23,20 @@ const (
 //
 // Errors: ErrClosed, ErrQueueFull, ErrDropped.
 func (r *Reactor) SendLossy(c Conn, prefix Prefix, body []byte, p Policy, key uint64) error {
-	return r.send(c, outgoing{head: prefix.b[:prefix.n], body: body, policy: p, key: key}, 0)
+	return r.send(c, outgoing{head: prefix.b[:prefix.n], body: body, policy: p, key: key}, nil, 0)
 }
 
 // SendLossyShared is SendLossy for one buffer that many connections are sent, see SendShared.
 func (r *Reactor) SendLossyShared(c Conn, p []byte, policy Policy, key uint64) error {
-	return r.send(c, outgoing{shared: p, policy: policy, key: key}, 0)
+	return r.send(c, outgoing{policy: policy, key: key}, p, 0)
 }
 
 // makeRoom does what the policy of m demands before it can be queued in q, nil for a new one. It reports whether
 // m is through. It expects the write lock.
-func (r *Reactor) makeRoom(s *slot, q *outQueue, m *outgoing, size int) (done bool, err error) {
+func (r *Reactor) makeRoom(s *slot, q *outQueue, m *outgoing, shared []byte, size int) (done bool, err error) {
 	switch m.policy {
 	case KeepLatest:
-		if i := q.find(m.key); q != nil && i > q.head && r.replace(s, q, i, m) {
+		if i := q.find(m.key); q != nil && i > q.head && r.replace(s, q, i, m.keep(shared)) {
 			r.stats.conflated.Add(1)
 			return true, nil
 		}
@@ -54,18 +54,14 @@ func (r *Reactor) makeRoom(s *slot, q *outQueue, m *outgoing, size int) (done bo
 	return true, ErrDropped
 }
 
-// replace has m take the place of segment i. It reports false if it is too large for that.
-func (r *Reactor) replace(s *slot, q *outQueue, i int, m *outgoing) bool {
+// replace has p take the place of segment i. It reports false if it is too large for that.
+func (r *Reactor) replace(s *slot, q *outQueue, i int, p []byte) bool {
 	seg := &q.segs[i]
-	more := m.len() - len(seg.p)
+	more := len(p) - len(seg.p)
 	if more > 0 && (int(s.queued.Load())+more > r.cfg.QueueBytes || r.queuedBytes.Load()+int64(more) > r.cfg.QueueTotalBytes) {
 		return false
 	}
-	if m.shared == nil {
-		seg.p = append(append(seg.p[:0:0], m.head...), m.body...)
-	} else {
-		seg.p = m.shared
-	}
+	seg.p = p
 	r.unqueue(s, q, -more, 0)
 	return true
 }

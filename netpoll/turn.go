@@ -349,7 +349,7 @@ func (t *Turn) spill(s *slot) {
 		return
 	}
 	if s.wflags&wBroken == 0 {
-		_ = t.r.write(t.c, s, &outgoing{body: t.out, msgs: t.outMsgs, force: true})
+		_ = t.r.write(t.c, s, &outgoing{body: t.out, msgs: t.outMsgs, force: true}, nil)
 	}
 	if s.wflags&wBroken != 0 {
 		t.r.stats.dropped.Add(uint64(t.outMsgs))

@@ -113,6 +113,15 @@ type Route struct {
 	// 512.
 	DeflateThreshold int
 
+	// Outbound says what happens to messages for a client that does not read them as fast as they
+	// are sent: close the session (CloseSlow, the default), DropOldest, DropNewest, or KeepLatest
+	// of each key. It holds for data messages, beyond the bounds of Config.Reactor.QueueBytes and
+	// QueueMessages. A client that reads nothing for Reactor.WriteStall is closed in any case.
+	Outbound netpoll.Policy
+	// SlowCode is the status code that ends such a session. Default 1013 (try again later); 1008
+	// (policy violation) is another choice.
+	SlowCode wsproto.StatusCode
+
 	Only         wsproto.Opcode // OpText or OpBinary: the other is refused with 1003; zero takes both
 	MaxMessage   int64          // bytes of one message, decompressed; default 1 MiB
 	MaxFragments int            // frames of one message; default 1024
@@ -212,6 +221,10 @@ func (c Config) withDefaults() (Config, error) {
 			err = errors.Join(err, fmt.Errorf("session: route %q: negative limit", r.Path))
 		case r.Only != 0 && r.Only != wsproto.OpText && r.Only != wsproto.OpBinary:
 			err = errors.Join(err, fmt.Errorf("session: route %q: Only is no type of message", r.Path))
+		case r.Outbound > KeepLatest:
+			err = errors.Join(err, fmt.Errorf("session: route %q: Outbound is no policy", r.Path))
+		case r.SlowCode != 0 && !r.SlowCode.Sendable():
+			err = errors.Join(err, fmt.Errorf("session: route %q: SlowCode %d must not be sent", r.Path, r.SlowCode))
 		case len(r.Subprotocols) > 255:
 			err = errors.Join(err, fmt.Errorf("session: route %q: more than 255 subprotocols", r.Path))
 		}
@@ -223,6 +236,9 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		if r.DeflateThreshold == 0 {
 			r.DeflateThreshold = 512
+		}
+		if r.SlowCode == 0 {
+			r.SlowCode = wsproto.StatusTryAgainLater
 		}
 		if r.MaxMessage == 0 {
 			r.MaxMessage = 1 << 20

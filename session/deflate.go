@@ -55,7 +55,7 @@ func (s *Server) compressor(c conn, n int) *wsproto.Compressor {
 
 // sendDeflated sends a message compressed, and reports whether it has: if not, it is to be sent
 // as it is.
-func (s *Server) sendDeflated(c conn, op wsproto.Opcode, p []byte) (sent bool, err error) {
+func (s *Server) sendDeflated(c conn, op wsproto.Opcode, p []byte, key uint64) (sent bool, err error) {
 	z := s.compressor(c, len(p))
 	if z == nil {
 		return false, nil
@@ -66,7 +66,8 @@ func (s *Server) sendDeflated(c conn, op wsproto.Opcode, p []byte) (sent bool, e
 		return false, nil
 	}
 	var b [maxHeader]byte
-	if err := s.tr.Send(c, netpoll.MakePrefix(wsproto.AppendDeflatedHeader(b[:0], op, len(wire))), wire); err != nil {
+	head := netpoll.MakePrefix(wsproto.AppendDeflatedHeader(b[:0], op, len(wire)))
+	if err := s.tr.SendLossy(c, head, wire, s.policy(c), key); err != nil {
 		return true, err
 	}
 	s.deflate.count(c, len(wire), len(p))

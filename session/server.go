@@ -39,6 +39,7 @@ type Server struct {
 	tiny    []rate // by route
 
 	deflate *deflate // nil if no route compresses
+	lossy   bool     // some route has a policy other than CloseSlow
 
 	channels *channels
 	fanout   *fanout
@@ -79,6 +80,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s.tiny = make([]rate, len(cfg.Routes))
 	for i, r := range cfg.Routes {
 		s.tiny[i] = makeRate(cfg.FragmentRate, max(cfg.FragmentRate, 2*min(r.MaxFragments, 1<<29)))
+		s.lossy = s.lossy || r.Outbound != CloseSlow
 		if r.Deflate && s.deflate == nil {
 			s.deflate = &deflate{
 				Deflater: wsproto.NewDeflater(cfg.Deflate.Compressors, cfg.Deflate.Level),
@@ -360,7 +362,7 @@ func (s *Server) slow(t *netpoll.Turn, rec *record, why netpoll.Reason) {
 	s.stats.slow.Inc(reason)
 	s.fault(t.Conn(), rec, ErrTooSlow)
 	t.DropQueued()
-	s.fail(t, rec, wsproto.StatusTryAgainLater, "too slow in reading")
+	s.fail(t, rec, s.routes.at(rec.load().route()).SlowCode, "too slow in reading")
 }
 
 // fail ends the session with a Close frame of ours and does not wait for the client's

@@ -3,8 +3,6 @@ package session
 import (
 	"errors"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
@@ -15,8 +13,11 @@ var (
 	ErrClosed = netpoll.ErrClosed
 	// ErrQueueFull is returned when a message does not fit into the session's outbound
 	// queue: the client does not read as fast as it is sent to. The message is dropped
-	// and the session is being closed with 1013.
+	// and the session is being closed with Route.SlowCode.
 	ErrQueueFull = netpoll.ErrQueueFull
+	// ErrDropped is returned when a message was dropped as Route.Outbound demands. The session
+	// goes on.
+	ErrDropped = netpoll.ErrDropped
 	// ErrPayload is returned for a control payload over 125 bytes, a Close code that must
 	// not be sent (RFC 6455 §7.4.1), or an opcode that is no data opcode.
 	ErrPayload = errors.New("session: payload or code cannot be sent")
@@ -31,75 +32,8 @@ type Session struct {
 	c   conn
 }
 
-// Send sends one message, text or binary. It never blocks. What the socket cannot take at once
-// waits in the session's outbound queue. p is the caller's again when Send returns. Text
-// must be valid UTF-8; that is not checked. It is compressed where Route.Deflate says so and the
-// client has agreed.
-//
-// Errors: ErrClosed, ErrQueueFull, ErrPayload.
-func (s Session) Send(op wsproto.Opcode, p []byte) error {
-	if op != wsproto.OpText && op != wsproto.OpBinary {
-		return ErrPayload
-	}
-	if s.srv == nil {
-		return ErrClosed
-	}
-	sent, err := s.srv.sendDeflated(s.c, op, p)
-	if !sent {
-		err = s.srv.tr.Send(s.c, header(op, len(p)), p)
-	}
-	if err != nil {
-		return err
-	}
-	s.srv.stats.sent(s.c, op)
-	return nil
-}
-
-// SendText sends a text message, see Send.
-func (s Session) SendText(text string) error { return s.Send(wsproto.OpText, []byte(text)) }
-
-// SendBinary sends a binary message, see Send.
-func (s Session) SendBinary(p []byte) error { return s.Send(wsproto.OpBinary, p) }
-
-// Prepared is a message that has been encoded once, to be sent to many sessions, and is
-// compressed at most once, for those that have agreed on it. It is immutable.
-type Prepared struct {
-	frame   []byte
-	payload []byte // of frame
-	op      wsproto.Opcode
-
-	packing sync.Mutex
-	packed  atomic.Pointer[[]byte] // the compressed frame, nil bytes if it does not pay
-}
-
-// Prepare encodes a message, text or binary. It copies p.
-func Prepare(op wsproto.Opcode, p []byte) *Prepared {
-	n := wsproto.HeaderLen(len(p))
-	frame := wsproto.AppendFrame(make([]byte, 0, n+len(p)), op, p)
-	return &Prepared{op: op, frame: frame, payload: frame[n:]}
-}
-
-// SendPrepared sends a prepared message, see Send. Queues share its memory.
-func (s Session) SendPrepared(m *Prepared) error {
-	if s.srv == nil {
-		return ErrClosed
-	}
-	frame := m.frame
-	packed := m.deflated(s.srv, s.c)
-	if packed != nil {
-		frame = packed
-	}
-	if err := s.srv.tr.SendShared(s.c, frame); err != nil {
-		return err
-	}
-	if packed != nil {
-		s.srv.deflate.count(s.c, len(packed), len(m.payload))
-	}
-	s.srv.stats.sent(s.c, m.op)
-	return nil
-}
-
-// SendPing sends a ping of up to 125 bytes. The server pings silent clients by itself.
+// SendPing sends a ping of up to 125 bytes. The server pings silent clients by itself. Where
+// Route.Outbound drops messages it may drop pings and pongs of this kind too.
 func (s Session) SendPing(p []byte) error { return s.control(wsproto.OpPing, p) }
 
 // SendPong sends an unsolicited pong of up to 125 bytes. The server answers pings by itself.
@@ -112,7 +46,11 @@ func (s Session) control(op wsproto.Opcode, p []byte) error {
 	if s.srv == nil {
 		return ErrClosed
 	}
-	return s.srv.tr.Send(s.c, header(op, len(p)), p)
+	policy := s.srv.policy(s.c)
+	if policy != CloseSlow {
+		policy = DropNewest
+	}
+	return s.srv.tr.SendLossy(s.c, header(op, len(p)), p, policy, 0)
 }
 
 // Close begins the closing handshake with a status code and a reason of at most 123 bytes of

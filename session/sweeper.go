@@ -140,12 +140,15 @@ func (s *Server) checkLiveness(part, parts int) {
 
 var pingFrame = wsproto.AppendFrame(nil, wsproto.OpPing, nil)
 
+// pingSilent pings a client, unless something waits to be sent to it: then it shows whether it is alive
+// by reading that, which netpoll.Config.WriteStall judges, and a ping would only need room.
 func (s *Server) pingSilent(i, now uint32) {
 	m := s.records.At(i).load()
-	if m.phase() != phaseOpen {
+	c := netpoll.MakeConn(i, m.gen())
+	if m.phase() != phaseOpen || s.tr.Queued(c) > 0 {
 		return
 	}
-	if s.tr.SendShared(netpoll.MakeConn(i, m.gen()), pingFrame) == nil {
+	if s.tr.SendShared(c, pingFrame) == nil {
 		s.live.pinged.At(i).Store(max(1, now))
 		s.stats.pings.Add(1)
 	}

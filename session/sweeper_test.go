@@ -27,12 +27,16 @@ type fakeTransport struct {
 	clients uint32
 }
 
-func (f *fakeTransport) Send(conn, netpoll.Prefix, []byte) error       { return nil }
-func (f *fakeTransport) SendUrgent(conn, netpoll.Prefix, []byte) error { return nil }
-func (f *fakeTransport) SendFinal(conn, []byte) error                  { return nil }
-func (f *fakeTransport) Queued(conn) int                               { return 0 }
-func (f *fakeTransport) Peer(conn) netip.AddrPort                      { return netip.AddrPort{} }
-func (f *fakeTransport) High() uint32                                  { return f.clients }
+func (f *fakeTransport) Send(conn, netpoll.Prefix, []byte) error { return nil }
+func (f *fakeTransport) SendLossy(conn, netpoll.Prefix, []byte, netpoll.Policy, uint64) error {
+	return nil
+}
+func (f *fakeTransport) SendLossyShared(conn, []byte, netpoll.Policy, uint64) error { return nil }
+func (f *fakeTransport) SendUrgent(conn, netpoll.Prefix, []byte) error              { return nil }
+func (f *fakeTransport) SendFinal(conn, []byte) error                               { return nil }
+func (f *fakeTransport) Queued(conn) int                                            { return 0 }
+func (f *fakeTransport) Peer(conn) netip.AddrPort                                   { return netip.AddrPort{} }
+func (f *fakeTransport) High() uint32                                               { return f.clients }
 
 func (f *fakeTransport) Now() uint32 {
 	f.mu.Lock()

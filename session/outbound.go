@@ -1,0 +1,120 @@
+package session
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"wsgateway/netpoll"
+	"wsgateway/wsproto"
+)
+
+// What Route.Outbound can be; see netpoll.Policy.
+const (
+	CloseSlow  = netpoll.CloseSlow
+	DropOldest = netpoll.DropOldest
+	DropNewest = netpoll.DropNewest
+	KeepLatest = netpoll.KeepLatest
+)
+
+// Send sends one message, text or binary. It never blocks. What the socket cannot take at once
+// waits in the session's outbound queue; Route.Outbound says what happens when that is full. p is
+// the caller's again when Send returns. Text must be valid UTF-8; that is not checked. It is
+// compressed where Route.Deflate says so and the client has agreed.
+//
+// Errors: ErrClosed, ErrQueueFull, ErrDropped, ErrPayload.
+func (s Session) Send(op wsproto.Opcode, p []byte) error { return s.send(op, p, 0) }
+
+// SendKeyed sends a message that only matters as the latest with its key, such as the price of one
+// symbol, see KeepLatest. With other policies the key means nothing.
+func (s Session) SendKeyed(key string, op wsproto.Opcode, p []byte) error {
+	return s.send(op, p, hashKey(key))
+}
+
+func (s Session) send(op wsproto.Opcode, p []byte, key uint64) error {
+	if op != wsproto.OpText && op != wsproto.OpBinary {
+		return ErrPayload
+	}
+	if s.srv == nil {
+		return ErrClosed
+	}
+	sent, err := s.srv.sendDeflated(s.c, op, p, key)
+	if !sent {
+		err = s.srv.tr.SendLossy(s.c, header(op, len(p)), p, s.srv.policy(s.c), key)
+	}
+	if err != nil {
+		return err
+	}
+	s.srv.stats.sent(s.c, op)
+	return nil
+}
+
+// SendText sends a text message, see Send.
+func (s Session) SendText(text string) error { return s.Send(wsproto.OpText, []byte(text)) }
+
+// SendBinary sends a binary message, see Send.
+func (s Session) SendBinary(p []byte) error { return s.Send(wsproto.OpBinary, p) }
+
+// Prepared is a message that has been encoded once, to be sent to many sessions, and is
+// compressed at most once, for those that have agreed on it. It is immutable.
+type Prepared struct {
+	frame   []byte
+	payload []byte // of frame
+	key     uint64 // 0 for none
+	op      wsproto.Opcode
+
+	packing sync.Mutex
+	packed  atomic.Pointer[[]byte] // the compressed frame, nil bytes if it does not pay
+}
+
+// Prepare encodes a message, text or binary. It copies p.
+func Prepare(op wsproto.Opcode, p []byte) *Prepared {
+	n := wsproto.HeaderLen(len(p))
+	frame := wsproto.AppendFrame(make([]byte, 0, n+len(p)), op, p)
+	return &Prepared{op: op, frame: frame, payload: frame[n:]}
+}
+
+// PrepareKeyed encodes a message that only matters as the latest with its key, see
+// Session.SendKeyed. It copies p.
+func PrepareKeyed(key string, op wsproto.Opcode, p []byte) *Prepared {
+	m := Prepare(op, p)
+	m.key = hashKey(key)
+	return m
+}
+
+// SendPrepared sends a prepared message, see Send. Queues share its memory.
+func (s Session) SendPrepared(m *Prepared) error {
+	if s.srv == nil {
+		return ErrClosed
+	}
+	frame := m.frame
+	packed := m.deflated(s.srv, s.c)
+	if packed != nil {
+		frame = packed
+	}
+	if err := s.srv.tr.SendLossyShared(s.c, frame, s.srv.policy(s.c), m.key); err != nil {
+		return err
+	}
+	if packed != nil {
+		s.srv.deflate.count(s.c, len(packed), len(m.payload))
+	}
+	s.srv.stats.sent(s.c, m.op)
+	return nil
+}
+
+// policy returns what to do with messages that session c does not read.
+func (s *Server) policy(c conn) netpoll.Policy {
+	if !s.lossy {
+		return CloseSlow
+	}
+	m, open := s.meta(c)
+	if !open {
+		return CloseSlow // it will be ErrClosed
+	}
+	return s.routes.at(m.route()).Outbound
+}
+
+var keySeed = maphash.MakeSeed()
+
+// hashKey returns the hash by which messages with a key are told apart; never 0, which is none.
+func hashKey(key string) uint64 { return max(1, maphash.String(keySeed, key)) }

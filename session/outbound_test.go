@@ -1,0 +1,154 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+// policyServer has a route with a policy, and a small queue.
+func policyServer(t *testing.T, r session.Route) (*session.Server, *client, session.Session) {
+	t.Helper()
+	opened := make(chan session.Session, 1)
+	r.Path = "/"
+	r.Handler = session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }}
+	cfg := session.Config{Routes: []session.Route{r}}
+	cfg.Reactor.QueueMessages = 64
+	cfg.Reactor.QueueBytes = 4 << 20
+	srv, addr := start(t, cfg)
+	return srv, dial(t, addr, "/"), <-opened
+}
+
+func tick(symbol, n int) string {
+	return fmt.Sprintf("%d:%d:%s", symbol, n, strings.Repeat("x", 16<<10))
+}
+
+// What a client that does not read is sent is thinned out as the route says, and it stays.
+func TestOutboundPolicy(t *testing.T) {
+	const messages, symbols = 3000, 20
+	for name, policy := range map[string]struct {
+		session.Route
+		send func(s session.Session, n int) error
+	}{
+		"oldest": {session.Route{Outbound: session.DropOldest}, func(s session.Session, n int) error {
+			return s.SendText(tick(n%symbols, n))
+		}},
+		"newest": {session.Route{Outbound: session.DropNewest}, func(s session.Session, n int) error {
+			return s.SendPrepared(session.Prepare(wsproto.OpText, []byte(tick(n%symbols, n))))
+		}},
+		"latest": {session.Route{Outbound: session.KeepLatest}, func(s session.Session, n int) error {
+			return s.SendKeyed(fmt.Sprint(n%symbols), wsproto.OpText, []byte(tick(n%symbols, n)))
+		}},
+		"latest prepared": {session.Route{Outbound: session.KeepLatest}, func(s session.Session, n int) error {
+			return s.SendPrepared(session.PrepareKeyed(fmt.Sprint(n%symbols), wsproto.OpText, []byte(tick(n%symbols, n))))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, c, s := policyServer(t, policy.Route)
+			refused := 0
+			for n := range messages {
+				switch err := policy.send(s, n); {
+				case errors.Is(err, session.ErrDropped) && policy.Outbound == session.DropNewest:
+					refused++
+				case err != nil:
+					t.Fatal(n, err)
+				}
+			}
+			if !s.IsAvailable() {
+				t.Fatal("the session is not open any more")
+			}
+			st := srv.Stats()
+			lost := int(st.DroppedOldest + st.DroppedNewest + st.Conflated)
+			byPolicy := map[uint8]uint64{0: 0, 1: st.DroppedOldest, 2: st.DroppedNewest, 3: st.Conflated}[uint8(policy.Outbound)]
+			if lost == 0 || uint64(lost) != byPolicy || policy.Outbound == session.DropNewest && lost != refused || st.Dropped != 0 {
+				t.Fatalf("lost: oldest %d, newest %d, conflated %d, others %d; refused %d", st.DroppedOldest, st.DroppedNewest, st.Conflated, st.Dropped, refused)
+			}
+			last := make(map[int]int)
+			for range messages - lost {
+				var symbol, n int
+				if _, err := fmt.Sscanf(string(c.read().Payload), "%d:%d:", &symbol, &n); err != nil {
+					t.Fatal(err)
+				}
+				if before, ok := last[symbol]; ok && n <= before {
+					t.Fatalf("%d of %d came after %d", n, symbol, before)
+				}
+				last[symbol] = n
+			}
+			for symbol, n := range last {
+				if want := messages - symbols + symbol; n != want && policy.Outbound != session.DropNewest {
+					t.Errorf("the last of %d was %d, want %d", symbol, n, want)
+				}
+			}
+			if err := s.SendText("still here"); err != nil {
+				t.Fatal(err)
+			}
+			c.want(ws.OpText, "still here")
+		})
+	}
+}
+
+// A ping does not end the session either when there is no room for it, nor does the sweeper's.
+func TestPingWithoutRoom(t *testing.T) {
+	opened := make(chan session.Session, 1)
+	cfg := session.Config{
+		PingInterval: 300 * time.Millisecond, PingTimeout: 300 * time.Millisecond,
+		Routes: []session.Route{{Path: "/", Outbound: session.KeepLatest, Handler: session.HandlerFuncs{
+			Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
+		}}},
+	}
+	cfg.Reactor.QueueMessages = 8
+	srv, addr := start(t, cfg)
+	c, s := dial(t, addr, "/"), <-opened
+	n := 0
+	full := func() bool {
+		n++
+		if err := s.SendKeyed(fmt.Sprint(n%4), wsproto.OpText, []byte(tick(0, n))); err != nil {
+			t.Fatal(err)
+		}
+		// First the queue has all four of them, and one that has been begun.
+		return n > 1000 && errors.Is(s.SendPing(nil), session.ErrDropped)
+	}
+	for !full() {
+	}
+	// Meanwhile it is silent for much longer than a client may be that has been pinged.
+	for began := time.Now(); time.Since(began) < time.Second; full() {
+		time.Sleep(10 * time.Millisecond) // time is what this is about
+	}
+	if !s.IsAvailable() || srv.Stats().Evictions["ping_timeout"] > 0 {
+		t.Fatal("it was given up on")
+	}
+	for c.read().Header.OpCode != ws.OpPing {
+	}
+}
+
+// More keys than the queue has room for end the session, with the code of the route.
+func TestKeepLatestHasBounds(t *testing.T) {
+	srv, c, s := policyServer(t, session.Route{Outbound: session.KeepLatest, SlowCode: wsproto.StatusPolicyViolation})
+	var err error
+	for n := 0; err == nil; n++ {
+		err = s.SendKeyed(fmt.Sprint(n), wsproto.OpText, []byte(tick(0, n)))
+	}
+	if !errors.Is(err, session.ErrQueueFull) {
+		t.Fatal(err)
+	}
+	c.wantClose(wsproto.StatusPolicyViolation)
+	if n := srv.Stats().SlowConsumers["queue_full"]; n != 1 {
+		t.Errorf("%d slow consumers", n)
+	}
+}
+
+func TestPolicyOfConfig(t *testing.T) {
+	for _, r := range []session.Route{{Outbound: 4}, {SlowCode: 1005}, {SlowCode: 999}} {
+		r.Path, r.Handler = "/", session.Echo{}
+		if _, err := session.NewServer(session.Config{Routes: []session.Route{r}}); err == nil {
+			t.Errorf("%+v is accepted", r)
+		}
+	}
+}
