@@ -90,6 +90,7 @@ type slot struct {
 const (
 	wFinal  uint8 = 1 << iota // the last message has been accepted, nothing may follow
 	wBroken                   // the socket failed
+	wFull                     // a message was refused: none but the last may follow, it would hide the gap
 )
 
 const (

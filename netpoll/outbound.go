@@ -11,8 +11,8 @@ var (
 	// ErrClosed is returned when the connection is gone, or has been given its last message.
 	ErrClosed = errors.New("netpoll: connection closed")
 	// ErrQueueFull is returned when a message does not fit into the bounds of the
-	// outbound queue. The message is not sent, and the connection gets a turn with the
-	// reason Overflow.
+	// outbound queue. The message is not sent, nor any but the last one after it, so that
+	// nothing hides that it is missing. The connection gets a turn with the reason Overflow.
 	ErrQueueFull = errors.New("netpoll: outbound queue full")
 	// ErrDropped is returned when a message was dropped as its policy demands. The connection goes
 	// on.
@@ -169,6 +169,13 @@ func (r *Reactor) send(c Conn, m outgoing, shared []byte, flags uint8) error {
 		s.wmu.Unlock()
 		return ErrClosed
 	}
+	if s.wflags&wFull != 0 && final == 0 {
+		s.wmu.Unlock()
+		if !urgent {
+			r.stats.dropped.Add(1)
+		}
+		return ErrQueueFull
+	}
 	if id := s.cork.Load(); id != 0 && (s.out == 0 || !urgent && m.policy == CloseSlow) {
 		// What is collected is promised: it must fit into the queue as well as into the buffer.
 		t := r.turns[id-1]
@@ -193,6 +200,9 @@ func (r *Reactor) send(c Conn, m outgoing, shared []byte, flags uint8) error {
 	m.msgs, m.force = 1, final != 0
 	err := r.write(c, s, &m, shared)
 	broken := s.wflags&wBroken != 0
+	if err == ErrQueueFull {
+		s.wflags |= wFull
+	}
 	s.wmu.Unlock()
 	switch {
 	case broken:

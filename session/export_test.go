@@ -1,0 +1,5 @@
+package session
+
+// Waiting returns how many publications have not been sent to all members yet. It is what Stats says,
+// without the cost of a snapshot.
+func (s *Server) Waiting() int64 { return s.fanout.waiting.Load() }
