@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +30,7 @@ type options struct {
 	subprotocols     []string
 	origins          []string
 	only             wsproto.Opcode
+	channelsOpen     *bool // nil: as the addresses say, see openChannels
 	compress         bool
 	compressConns    int
 	queueBytes       int
@@ -82,9 +85,10 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: GOMAXPROCS/4, at least 1")
 	fs.Int64Var(&o.maxMessage, "max-message", 1<<20, "largest message in bytes")
 	fs.IntVar(&o.maxFragments, "max-fragments", 1024, "most frames of one message")
-	fs.Var(&list{values: &o.subprotocols}, "subprotocol", "`name` of a subprotocol that is spoken, in order of preference; may be repeated")
+	fs.Var(&list{values: &o.subprotocols}, "subprotocol", "`name` of a subprotocol that is spoken on / and /broadcast, in order of preference; may be repeated")
 	fs.Var(&list{values: &o.origins}, "origin", "`origin` of web pages that may connect, such as https://example.com, others get 403; * for all pages, none for clients that send no origin; may be repeated; default: everybody")
-	fs.Func("only", "the one `type` of message that is taken, text or binary, the other is refused with 1003; default: both", o.setOnly)
+	fs.Func("only", "the one `type` of message that / and /broadcast take, text or binary, the other is refused with 1003; default: both", o.setOnly)
+	fs.BoolFunc("channels-open", "let every client of /channels join every group and publish to it; default: only if every -listen is a loopback address or a unix socket; say false if a proxy on this machine lets others in", o.setChannelsOpen)
 	fs.BoolVar(&o.compress, "compress", false, "compress messages (permessage-deflate) for clients that ask for it")
 	fs.IntVar(&o.compressConns, "compress-conns", 10_000, "connections that may compress at once; others are served without")
 	fs.IntVar(&o.queueBytes, "queue-bytes", 256<<10, "unsent bytes of one client before it is closed as too slow")
@@ -119,6 +123,33 @@ func (o *options) setOnly(v string) error {
 		return errors.New("neither text nor binary")
 	}
 	return nil
+}
+
+func (o *options) setChannelsOpen(v string) error {
+	open, err := strconv.ParseBool(v)
+	if err != nil {
+		return errors.New("neither true nor false")
+	}
+	o.channelsOpen = &open
+	return nil
+}
+
+// openChannels reports whether everybody may use every group of /channels. Nobody but this machine
+// can reach a gateway that listens on loopback and unix sockets only, if no proxy leads to it.
+func (o *options) openChannels() bool {
+	if o.channelsOpen != nil {
+		return *o.channelsOpen
+	}
+	for _, addr := range o.listen {
+		if strings.HasPrefix(addr, "unix:") {
+			continue
+		}
+		a, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil || !a.IP.IsLoopback() {
+			return false
+		}
+	}
+	return true
 }
 
 // check refuses values that mean nothing; 0 stands for a default only where the usage says so.

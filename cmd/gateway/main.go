@@ -5,7 +5,10 @@
 //	gateway [flags]
 //
 // Without flags it listens on :8080. "/" sends every message back, "/broadcast" sends it to
-// everybody there. Metrics and health are served on 127.0.0.1:8081: /metrics, /livez, /readyz.
+// everybody there. On "/channels" clients publish and subscribe with the subprotocol
+// json.webpubsub.azure.v1, see package channels; they may where -listen has loopback addresses and
+// unix sockets only, or -channels-open says so. Metrics and health are served on 127.0.0.1:8081:
+// /metrics, /livez, /readyz.
 //
 // SIGTERM or SIGINT closes all clients with 1001 and ends the process when they are gone; a
 // second one ends it at once. Exit status: 0 after an orderly end, 1 if clients had to be cut
@@ -28,6 +31,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wsgateway/channels"
 	"wsgateway/netpoll"
 	"wsgateway/session"
 )
@@ -107,10 +111,16 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 	} else if o.maxConns > most {
 		return nil, fmt.Errorf("-max-conns %d: the limit of open files (RLIMIT_NOFILE) is %d and leaves room for %d", o.maxConns, fds, most)
 	}
+	open := o.openChannels()
+	target, err := channels.New(channels.Config{Open: open, Hint: "the gateway permits it with -channels-open"})
+	if err != nil {
+		return nil, err
+	}
 	cfg := session.Config{
 		Routes: []session.Route{
-			{Path: "/", Handler: session.Echo{}, Inline: true},
-			{Path: "/broadcast", Handler: session.NewBroadcast()},
+			{Path: "/", Handler: session.Echo{}, Inline: true, Subprotocols: o.subprotocols, Only: o.only},
+			{Path: "/broadcast", Handler: session.NewBroadcast(), Subprotocols: o.subprotocols, Only: o.only},
+			target.Route("/channels"),
 		},
 		Reactor: netpoll.Config{
 			Loops:           o.loops,
@@ -130,15 +140,14 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 	for i := range cfg.Routes {
 		cfg.Routes[i].MaxMessage = o.maxMessage
 		cfg.Routes[i].MaxFragments = o.maxFragments
-		cfg.Routes[i].Subprotocols = o.subprotocols
 		cfg.Routes[i].Origins = o.origins
-		cfg.Routes[i].Only = o.only
 		cfg.Routes[i].Deflate = o.compress
 	}
 	server, err := session.NewServer(cfg)
 	if err != nil {
 		return nil, err
 	}
+	target.Attach(server)
 	var addrs []string
 	for _, addr := range o.listen {
 		a, err := server.Listen(addr, o.reusePort && !strings.HasPrefix(addr, "unix:"))
@@ -162,6 +171,11 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 	st := server.Stats()
 	log.Info("gateway started", "version", buildVersion(), "listen", strings.Join(addrs, ","), "admin", adm.addr,
 		"fd_limit", fds, "max_connections", st.MaxConns, "loops", st.Loops, "workers", st.Workers)
+	if open {
+		log.Info("channels are open: every client may join and publish to every group", "path", "/channels")
+	} else {
+		log.Info("channels are closed: clients may neither join nor publish, unless -channels-open is given", "path", "/channels")
+	}
 	return &gateway{server, adm}, nil
 }
 

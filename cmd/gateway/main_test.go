@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ func TestUsageErrors(t *testing.T) {
 		"zero":               {[]string{"-max-message", "0"}, "-max-message"},
 		"bad level":          {[]string{"-log-level", "loud"}, "log-level"},
 		"bad type":           {[]string{"-only", "ping"}, "-only"},
+		"bad channels-open":  {[]string{"-channels-open=maybe"}, "-channels-open"},
 		"bad origin":         {[]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-origin", "example.com"}, "example.com"},
 		"empty listen":       {[]string{"-listen", ""}, "listen"},
 		"bad address":        {[]string{"-listen", "nowhere"}, "nowhere"},
@@ -186,4 +188,97 @@ func TestStartFailsCleanly(t *testing.T) {
 		_ = g
 		t.Fatal("started")
 	}
+}
+
+// Everybody may use every group if nobody but this machine can connect, or if it is said so.
+func TestOpenChannels(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want bool
+	}{
+		{"", false},
+		{"-listen :8080", false},
+		{"-listen 0.0.0.0:8080", false},
+		{"-listen [::]:8080", false},
+		{"-listen 192.0.2.1:8080", false},
+		{"-listen nowhere", false},
+		{"-listen 127.0.0.1:8080", true},
+		{"-listen 127.9.9.9:8080", true},
+		{"-listen [::1]:8080", true},
+		{"-listen unix:/run/s", true},
+		{"-listen unix:@s,127.0.0.1:8080", true},
+		{"-listen 127.0.0.1:8080 -listen :8080", false},
+		{"-listen unix:/run/s,192.0.2.1:8080", false},
+		{"-channels-open", true},
+		{"-listen 192.0.2.1:8080 -channels-open", true},
+		{"-listen 127.0.0.1:8080 -channels-open=false", false},
+	} {
+		o, err := parseFlags(strings.Fields(tt.args), io.Discard)
+		if err != nil {
+			t.Errorf("%q: %v", tt.args, err)
+		} else if got := o.openChannels(); got != tt.want {
+			t.Errorf("%q: open %v, want %v", tt.args, got, tt.want)
+		}
+	}
+}
+
+// A client of /channels gets what the flag says; the log says so at the start.
+func TestChannels(t *testing.T) {
+	for arg, want := range map[string]struct{ log, answer string }{
+		"-channels-open=true":  {"channels are open", `"success":true}`},
+		"-channels-open=false": {"unless -channels-open is given", "-channels-open"},
+	} {
+		o, err := parseFlags([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-max-conns", "10", "-only", "binary", "-subprotocol", "other", arg}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := &lockedBuffer{}
+		g, err := start(o, slog.New(slog.NewTextHandler(log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.server.Close()
+		if strings.Count(log.String(), "channels are") != 1 || !strings.Contains(log.String(), want.log) {
+			t.Errorf("%s: the log does not say once %q:\n%s", arg, want.log, log)
+		}
+		_, addr, _ := strings.Cut(log.String(), " listen=")
+		addr, _, _ = strings.Cut(addr, " ")
+		if answer := publish(t, addr); !strings.Contains(answer, want.answer) {
+			t.Errorf("%s: answered with %q, want %q", arg, answer, want.answer)
+		}
+		if err := g.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// publish sends one message to a group and returns all that comes before the answer's end.
+func publish(t *testing.T, addr string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(c, "GET /channels HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: other, json.webpubsub.azure.v1\r\n\r\n")
+	r := bufio.NewReader(c)
+	answer := ""
+	until := func(end string) {
+		for !strings.Contains(answer, end) {
+			b, err := r.ReadByte()
+			if err != nil {
+				t.Fatalf("%v behind %q", err, answer)
+			}
+			answer += string(b)
+		}
+	}
+	until(`"connectionId"`)
+	const message = `{"type":"sendToGroup","group":"g","data":1,"ackId":1}`
+	_, _ = c.Write(append([]byte{0x81, byte(0x80 | len(message)), 0, 0, 0, 0}, message...)) // the mask is 0
+	until(`"ackId":1,`)
+	answer = answer[strings.Index(answer, `"ackId"`):]
+	until("}")
+	return answer
 }

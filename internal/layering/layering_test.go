@@ -17,8 +17,9 @@ var allowed = map[string][]string{
 	"wsproto":          {},
 	"netpoll":          {"internal/slab", "internal/counter"},
 	"session":          {"netpoll", "wsproto", "internal/slab", "internal/counter"},
+	"channels":         {"session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
 	"metrics":          {"session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
-	"cmd/gateway":      {"metrics", "session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
+	"cmd/gateway":      {"metrics", "channels", "session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
 }
 
 // independent are trees that depend on nothing outside of themselves, so that they cannot share

@@ -243,5 +243,5 @@ async function runChecks(WS, url, deflate, more, report) {
 }
 
 if (typeof module !== 'undefined') {
-  module.exports = { runChecks, open, equal, equalBytes, noise, deflated, closeWith };
+  module.exports = { runChecks, withTimeout, open, equal, equalBytes, noise, deflated, closeWith };
 }

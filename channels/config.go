@@ -1,0 +1,118 @@
+package channels
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+// Subprotocol is what a client has to offer in Sec-WebSocket-Protocol.
+const Subprotocol = "json.webpubsub.azure.v1"
+
+// DefaultPrefix is what Config.Prefix is by default.
+const DefaultPrefix = "group:"
+
+// maxPrefix leaves half of a channel's name to the group.
+const maxPrefix = session.MaxChannelName / 2
+
+// Config holds the settings of a Target. The zero value permits nothing to anybody.
+type Config struct {
+	// Authorize says who a client is and what it may do. Its error refuses the handshake, see
+	// Route.OnUpgrade of package session; so it must not block. It may change the Upgrade, except
+	// for Subprotocol and Value. Nil: clients have no user id and what Open gives them.
+	Authorize func(*session.Upgrade) (Permissions, error)
+	// Open permits everything to everybody. Not together with Authorize.
+	Open bool
+	// Hint is added to the text of every Forbidden: what to do about it. Default nothing.
+	Hint string
+	// Prefix stands before the name of a group to make that of a channel, and keeps clients
+	// away from the other channels of the server. At most 100 bytes of UTF-8 without control
+	// characters. Default DefaultPrefix.
+	Prefix string
+}
+
+// Target serves the clients of one route or of several, which then share their groups. It implements
+// session.Handler. Create it with New; it belongs to one server, see Attach.
+type Target struct {
+	cfg       Config
+	open      *Permissions // of clients without Authorize
+	server    atomic.Pointer[session.Server]
+	counts    counts
+	forbidden string // what a Forbidden ends with
+}
+
+// New returns a Target, or an error that says what is wrong with cfg.
+func New(cfg Config) (*Target, error) {
+	if cfg.Prefix == "" {
+		cfg.Prefix = DefaultPrefix
+	}
+	if cfg.Open && cfg.Authorize != nil {
+		return nil, errors.New("channels: Config.Open and Authorize exclude each other")
+	}
+	if len(cfg.Prefix) > maxPrefix || !clean(cfg.Prefix) {
+		return nil, fmt.Errorf("channels: Config.Prefix is over %d bytes, no UTF-8 or has control characters", maxPrefix)
+	}
+	if !utf8.ValidString(cfg.Hint) {
+		return nil, errors.New("channels: Config.Hint is no UTF-8")
+	}
+	t := &Target{cfg: cfg, open: &Permissions{JoinAll: cfg.Open, SendAll: cfg.Open}}
+	if cfg.Hint != "" {
+		t.forbidden = ": " + cfg.Hint
+	}
+	return t, nil
+}
+
+// Attach tells the target to which server its routes have been given. Call it before
+// session.Server.Start; until then every publication is refused.
+func (t *Target) Attach(s *session.Server) { t.server.Store(s) }
+
+// Route returns the route of the target at a path. Its limits, origins and compression are the
+// caller's to set; Handler, Subprotocols, OnUpgrade and Only are not.
+func (t *Target) Route(path string) session.Route {
+	return session.Route{
+		Path:         path,
+		Handler:      t,
+		Subprotocols: []string{Subprotocol},
+		OnUpgrade:    t.upgrade,
+	}
+}
+
+var errSubprotocol = wsproto.Refusal(http.StatusBadRequest, "this path speaks the subprotocol "+Subprotocol+" only: offer it in Sec-WebSocket-Protocol")
+
+// upgrade decides about a handshake, and makes the client's state.
+func (t *Target) upgrade(u *session.Upgrade) error {
+	if u.Subprotocol != Subprotocol {
+		return errSubprotocol
+	}
+	c := &client{may: t.open}
+	if t.cfg.Authorize != nil {
+		p, err := t.cfg.Authorize(u)
+		if err != nil {
+			return err
+		}
+		if len(p.UserID) > session.MaxChannelName || !clean(p.UserID) {
+			return fmt.Errorf("channels: Authorize returned a user id that is over %d bytes, no UTF-8 or has control characters", session.MaxChannelName)
+		}
+		c.may = &p
+	}
+	u.Subprotocol, u.Value = Subprotocol, c
+	return nil
+}
+
+// clean reports whether s is UTF-8 without control characters.
+func clean(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] == 0x7F {
+			return false
+		}
+	}
+	return true
+}

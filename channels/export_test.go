@@ -1,0 +1,71 @@
+package channels
+
+import "unsafe"
+
+// ClientSize is what a session costs here, in bytes.
+const ClientSize = unsafe.Sizeof(client{})
+
+// Window under test.
+type TestWindow struct{ w window }
+
+// Serve reports what is known of an id, and notes it if it is new.
+func (w *TestWindow) Serve(id uint64) string {
+	state := w.w.state(id)
+	if state == ackNew {
+		w.w.served(id)
+	}
+	return [...]string{ackNew: "new", ackServed: "served", ackOld: "old"}[state]
+}
+
+// InOrder reports whether no bitmap has been allocated.
+func (w *TestWindow) InOrder() bool { return w.w.ahead == nil }
+
+// ValidJSON reports whether the scanner takes p for one value.
+func ValidJSON(p []byte) bool {
+	s := scanner{p: p}
+	_, err := s.value(0)
+	s.peek()
+	return err == nil && s.i == len(p)
+}
+
+// Unquote returns what a JSON string stands for; false if that is no text.
+func Unquote(p []byte) (string, bool) {
+	s := scanner{p: p}
+	raw, err := s.str()
+	if err != nil {
+		return "", false
+	}
+	text, ok := unquote(nil, raw)
+	return string(text), ok
+}
+
+// Messages returns what a request makes the target send, whatever it asks for: the message for the
+// members of its group, if its data is valid, and the answers to the sender.
+func Messages(p []byte, user string) (list [][]byte, err error) {
+	w := new(scratch)
+	r := &w.req
+	if w.names, err = parse(p, nil, r); err != nil {
+		return [][]byte{appendDisconnected(nil, err.Error())}, err
+	}
+	var why reason
+	if w.names, why, _ = r.checkData(w.names); why == refusedNot && !r.brokenName {
+		list = append(list, appendMessage(nil, user, string(r.group), r.dataType, r.data))
+	}
+	if r.invocation != nil {
+		list = append(list, appendRefusal(nil, `{"id":"`, r.invocation, "BadRequest", "no"))
+	}
+	if r.streamID != nil {
+		list = append(list, appendRefusal(nil, `{"id":"`, r.streamID, "BadRequest", "no"))
+	}
+	return append(list, appendAck(nil, r.ackID, "", ""), appendAck(nil, r.ackID, "Forbidden", "no: \"why\"\n\x1f")), nil
+}
+
+// Encode is what a publication costs without sending it.
+func Encode(p []byte) int {
+	w := scratches.Get().(*scratch)
+	defer w.free()
+	w.names, _ = parse(p, w.names[:0], &w.req)
+	w.names, _, _ = w.req.checkData(w.names)
+	w.out = appendMessage(w.out[:0], "", string(w.req.group), w.req.dataType, w.req.data)
+	return len(w.out)
+}

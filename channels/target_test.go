@@ -1,0 +1,245 @@
+package channels_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"wsgateway/channels"
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+var open = channels.Config{Open: true}
+
+func TestConversation(t *testing.T) {
+	target, srv, addr := start(t, open, session.Config{})
+	a, b := dial(t, addr, ""), dial(t, addr, "")
+	if a.id == b.id {
+		t.Error("two clients have one id")
+	}
+	a.ask(`{"type":"joinGroup","group":"g","ackId":1}`, ok("1"))
+	b.send(`{"type":"joinGroup","group":"g"}`)
+	b.quiet()                                  // has no ack
+	b.send(`{"type":"joinGroup","group":"g"}`) // twice does nothing
+
+	message := func(dataType, data string) string {
+		return `{"type":"message","from":"group","group":"g","dataType":"` + dataType + `","data":` + data + `}`
+	}
+	for i, tt := range []struct{ members, dataType, data string }{
+		{`"dataType":"text","data":"hello"`, "text", `"hello"`},
+		{`"dataType":"text","data":""`, "text", `""`},
+		{`"data":"Grüße \ud83c\udf0d \"\\\/\n"`, "json", `"Grüße \ud83c\udf0d \"\\\/\n"`},
+		{`"dataType":"text","data":"Grüße \ud83c\udf0d \"\\\/\n\u0000"`, "text", `"Grüße \ud83c\udf0d \"\\\/\n\u0000"`},
+		{`"dataType":"json","data":{"a" : [1e400,-0.0,12345678901234567890123,1.10, {} , [ ]]}`, "json", `{"a" : [1e400,-0.0,12345678901234567890123,1.10, {} , [ ]]}`},
+		{`"dataType":"json","data":null`, "json", `null`},
+		{`"data":false,"dataType":null`, "json", `false`},
+		{`"data":"\ud800"`, "json", `"\ud800"`}, // is JSON, and stays what it is
+		{`"dataType":"binary","data":"AP\u002bA/w=="`, "binary", `"AP\u002bA/w=="`},
+		{`"dataType":"binary","data":""`, "binary", `""`},
+		{`"unknown":{"data":[]},"data":1,"unknown":2,"noEcho":null,"ackId":null`, "json", `1`},
+		{`"d\u0061ta":7,"noEcho":false`, "json", `7`},
+	} {
+		a.send(`{"type":"sendToGroup","group":"g",` + tt.members + `}`)
+		a.want(message(tt.dataType, tt.data))
+		b.want(message(tt.dataType, tt.data))
+		if n := target.Stats().Publishes; n != uint64(i+1) {
+			t.Errorf("%s: %d publications counted", tt.members, n)
+		}
+	}
+
+	a.ask(`{"type":"sendToGroup","group":"g","data":2,"noEcho":true,"ackId":2}`, ok("2"))
+	b.want(message("json", "2"))
+	a.quiet()
+
+	a.ask(`{"type":"leaveGroup","group":"g","ackId":3}`, ok("3"))
+	a.ask(`{"type":"leaveGroup","group":"g","ackId":4}`, ok("4")) // not a member any more
+	a.ask(`{"type":"sendToGroup","group":"g","data":3,"ackId":5}`, ok("5"))
+	b.want(message("json", "3"))
+	a.quiet()
+	a.ask(`{"type":"sendToGroup","group":"nobody","data":3,"ackId":6}`, ok("6"))
+	a.send(`{"type":"sequenceAck","sequenceId":7}`)
+	a.quiet()
+
+	// In another group, with the message in a binary frame.
+	a.ask(`{"type":"joinGroup","group":"\u0067\"1\\","ackId":18446744073709551615}`, ok("18446744073709551615"))
+	a.frame(ws.NewBinaryFrame([]byte(`{"type":"sendToGroup","group":"g\"1\\","data":4,"ackId":0}`)))
+	a.want(`{"type":"message","from":"group","group":"g\"1\\","dataType":"json","data":4}`)
+	a.want(ok("0"))
+	b.quiet()
+
+	var names []string
+	for name := range srv.Channels() {
+		names = append(names, name)
+	}
+	if slices.Sort(names); !slices.Equal(names, []string{`group:g`, `group:g"1\`}) {
+		t.Errorf("channels %q", names)
+	}
+	st := target.Stats()
+	if st.Joins != 4 || st.Leaves != 2 || st.Publishes != 16 || st.Pings != 5 || st.Duplicates+st.Malformed+st.Unanswered != 0 {
+		t.Errorf("counted %+v", st)
+	}
+}
+
+// A request that cannot be served gets an error ack, or nothing if it has no ackId; it is not
+// remembered, and the session stays.
+func TestRefusals(t *testing.T) {
+	target, _, addr := start(t, open, session.Config{SessionChannels: 1})
+	c := dial(t, addr, "")
+	c.ask(`{"type":"joinGroup","group":"taken","ackId":9}`, ok("9"))
+	long := strings.Repeat("g", session.MaxChannelName-len(channels.DefaultPrefix))
+	want := map[string]uint64{}
+	for _, tt := range []struct{ reason, members string }{
+		{"group", `"type":"joinGroup"`},
+		{"group", `"type":"joinGroup","group":null`},
+		{"group", `"type":"joinGroup","group":""`},
+		{"group", `"type":"leaveGroup","group":"a\u0000"`},
+		{"group", `"type":"leaveGroup","group":"\u007f"`},
+		{"group", `"type":"sendToGroup","group":"\ud800","data":1`},
+		{"group", `"type":"sendToGroup","group":"\udc00\ud800","data":1`},
+		{"group", `"type":"sendToGroup","group":"\ud800x","data":1`},
+		{"group", `"type":"sendToGroup","group":"x\ud800","data":1`},
+		{"group", `"type":"sendToGroup","group":"` + long + `g","data":1`},
+		{"too_many_groups", `"type":"joinGroup","group":"` + long + `"`},
+		{"data", `"type":"sendToGroup","group":"g"`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"text"`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"text","data":1`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"text","data":null`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"text","data":"a\ud800"`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"text","data":"\udc00"`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"text","data":"\ud800\u0041"`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"binary","data":{}`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"binary","data":"AAA"`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"binary","data":"A==="`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"binary","data":"A=AA"`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"binary","data":"AA_-"`},
+		{"data", `"type":"sendToGroup","group":"g","dataType":"binary","data":"AAAA\n"`},
+		{"unsupported", `"type":"sendToGroup","group":"g","dataType":"protobuf","data":"AAAA"`},
+		{"unsupported", `"type":"sendToGroup","group":"g","dataType":"TEXT","data":"AAAA"`},
+		{"unsupported", `"type":"sendToGroup","group":"g","data":1,"stream":{"streamId":1}`},
+		{"unsupported", `"type":"event","event":"e","data":1`},
+		{"unsupported", `"type":"setGroupState","group":"g"`},
+	} {
+		c.refused(`{`+tt.members+`,"ackId":1}`, "BadRequest")
+		want[tt.reason]++
+		if strings.Contains(tt.members, "State") {
+			continue
+		}
+		c.send(`{` + tt.members + `}`)
+		c.quiet()
+		want[tt.reason]++
+	}
+	c.ask(`{"type":"invoke","invocationId":"i\u0022","target":"event","event":"e"}`,
+		`{"type":"invokeResponse","success":false,"invocationId":"i\u0022","error":{"name":"BadRequest","message":"there is no backend that handles events"}}`)
+	c.ask(`{"type":"sendToGroup","group":"g","stream":{"x":[],"streamId":"s\u0022"}}`,
+		`{"type":"streamClosed","streamId":"s\u0022","error":{"name":"BadRequest","message":"streams are not supported"}}`)
+	for _, ignored := range []string{`"cancelInvocation","invocationId":"i"`, `"streamData","streamId":"s"`, `"streamEnd","streamId":"s"`} {
+		c.send(`{"type":` + ignored + `}`)
+		c.quiet()
+	}
+	want["unsupported"] += 2
+	st := target.Stats()
+	for _, reason := range []string{"group", "data", "unsupported", "too_many_groups", "forbidden", "busy", "old_ack_id"} {
+		if n, counted := st.Refused[reason]; !counted || n != want[reason] {
+			t.Errorf("%s: counted %d, want %d", reason, n, want[reason])
+		}
+	}
+	if st.Unanswered != 28 || st.Publishes != 0 || st.Joins != 1 {
+		t.Errorf("counted %+v", st)
+	}
+	c.ask(`{"type":"leaveGroup","group":"`+long+`","ackId":1}`, ok("1")) // none of them used the id up
+}
+
+// What is no request ends the session.
+func TestMalformed(t *testing.T) {
+	target, _, addr := start(t, open, session.Config{})
+	deep := strings.Repeat("[", channels.MaxDepth)
+	list := []string{
+		``, ` `, `{`, `}`, `{}`, `[]`, `"ping"`, `null`, `{"type":"ping"`, `{"type":"ping"}}`, `{"type":"ping"}{}`, `{"type":"ping",}`,
+		`{,"type":"ping"}`, `{"type":"ping" "a":1}`, `{"type" "ping"}`, `{type:"ping"}`, `{"type":'ping'}`, "{\"type\":\"ping\n\"}",
+		`{"type":"ping","a":01}`, `{"type":"ping","a":-}`, `{"type":"ping","a":-true}`, `{"type":"ping","a":1.}`, `{"type":"ping","a":1.true}`,
+		`{"type":"ping","a":+1}`, `{"type":"ping","a":1e}`, `{"type":"ping","a":NaN}`, `{"type":"ping","a":[1,]}`, `{"type":"ping","a":[}`,
+		`{"type":"ping","a":{"b":1]}`, `{"type":"ping","a":{1:2}}`, `{"type":"ping","a":"\x"}`, `{"type":"ping","a":"\u12g4"}`, `{"type":"ping","a":"\u12`,
+		`{"a":1}`, `{"type":"nope"}`, `{"type":""}`, `{"Type":"ping"}`, `{"type":null}`, `{"type":1,"ackId":1}`, `{"type":["ping"]}`,
+		`{"type":"ping","type":"ping"}`, `{"type":"ping","\u0074ype":"ping"}`, `{"type":"sendToGroup","group":"g","data":1,"data":2,"ackId":1}`,
+		`{"type":"joinGroup","group":1,"ackId":1}`, `{"type":"joinGroup","group":"g","ackId":"1"}`, `{"type":"joinGroup","group":"g","ackId":-1}`,
+		`{"type":"joinGroup","group":"g","ackId":1.0}`, `{"type":"joinGroup","group":"g","ackId":1e3}`, `{"type":"joinGroup","group":"g","ackId":18446744073709551616}`, `{"type":"joinGroup","group":"g","ackId":20496382304121724010}`, "{\"type\":\"ping\",\"a\":\"\x1f\"}",
+		`{"type":"sendToGroup","group":"g","data":1,"noEcho":"true"}`, `{"type":"sendToGroup","group":"g","data":1,"dataType":1}`, `{"type":"invoke","invocationId":1}`,
+		`{"type":"ping","a":` + deep + strings.Repeat("]", channels.MaxDepth) + `}`,
+		`{"type":"ping","a":` + strings.Repeat("[", 1<<20-64), `{"type":"ping","a":` + strings.Repeat(`{"":`, 1<<18-64),
+	}
+	for _, text := range list {
+		c := dial(t, addr, "")
+		c.send(text)
+		c.declined(1008)
+		if t.Failed() {
+			t.Fatalf("%.100q", text)
+		}
+	}
+	c := dial(t, addr, "")
+	c.frame(ws.NewBinaryFrame([]byte("{\"type\":\"ping\",\"a\":\"\xff\"}")))
+	c.declined(1007)
+	if n := target.Stats().Malformed; n != uint64(len(list)+1) {
+		t.Errorf("%d counted, want %d", n, len(list)+1)
+	}
+
+	c = dial(t, addr, "")
+	c.ask(`{"type":"ping","a":`+deep[1:]+strings.Repeat("]", channels.MaxDepth-1)+`}`, `{"type":"pong"}`)
+}
+
+func TestSubprotocolIsDemanded(t *testing.T) {
+	_, _, addr := start(t, open, session.Config{})
+	for _, offer := range []string{"", "Sec-WebSocket-Protocol: json.reliable.webpubsub.azure.v1, chat\r\n"} {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(c, "GET /channels HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", offer)
+		answer, err := io.ReadAll(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), channels.Subprotocol) {
+			t.Errorf("%q: answered with %q", offer, answer)
+		}
+		c.Close()
+	}
+}
+
+func TestNew(t *testing.T) {
+	authorize := func(*session.Upgrade) (channels.Permissions, error) { return channels.Permissions{}, nil }
+	for name, cfg := range map[string]channels.Config{
+		"open to some":     {Open: true, Authorize: authorize},
+		"long prefix":      {Prefix: strings.Repeat("p", 101)},
+		"control":          {Prefix: "a\x00"},
+		"prefix not UTF-8": {Prefix: "\xff"},
+		"hint not UTF-8":   {Hint: "\xff"},
+	} {
+		if _, err := channels.New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := channels.New(channels.Config{Prefix: strings.Repeat("p", 100)}); err != nil {
+		t.Error(err)
+	}
+	target, err := channels.New(open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h session.Handler = target
+	if _, ok := h.(session.BinaryHandler); !ok || target.Route("/x").Path != "/x" || target.Route("/x").Only != wsproto.Opcode(0) {
+		t.Error("a target takes binary messages as well, at any path")
+	}
+}
+
+// Memory per session is what the package comment says.
+func TestClientSize(t *testing.T) {
+	if channels.ClientSize > 48 {
+		t.Errorf("%d bytes", channels.ClientSize)
+	}
+}
