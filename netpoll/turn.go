@@ -218,7 +218,8 @@ func (t *Turn) handle(why Reason) (more Reason) {
 
 // notice passes on what still holds after the input has been read.
 func (t *Turn) notice(note Reason) {
-	if note&Deadline != 0 && (t.unread || !t.r.due(t.c)) {
+	// A handler that has paused the connection knows that it has.
+	if note&Deadline != 0 && (t.unread && t.s.oflags&oPaused == 0 || !t.r.due(t.c)) {
 		note &^= Deadline // another Sweep will find it
 	}
 	if note&Stalled != 0 && !t.stalled() {

@@ -52,6 +52,12 @@ type Config struct {
 	Publications     int
 	PublicationBytes int64
 
+	// BlockingCalls is how many calls of handlers that may block (Route.Blocking) run at the same
+	// time, each in a goroutine. Further ones wait. Default 256.
+	BlockingCalls int
+	// BlockingTimeout is how long Close waits for such calls to return. Default 10 s.
+	BlockingTimeout time.Duration
+
 	Deflate Deflate
 
 	Logger *slog.Logger // default: discard
@@ -78,6 +84,10 @@ type Route struct {
 	// Inline says that the handler's calls are short and never block: they may then run
 	// on the event loop, which saves the wake-up of a worker.
 	Inline bool
+	// Blocking says that the handler's calls, OnUpgrade and HTTP may block, on a database for
+	// instance. They run in a pool of their own (Config.BlockingCalls). While one waits or runs,
+	// its client is not read from, so that at most one message of each is on its way.
+	Blocking bool
 
 	Subprotocols []string // spoken here, in order of preference
 
@@ -112,6 +122,8 @@ type Route struct {
 	// DeflateThreshold is the size in bytes below which messages are sent as they are. Default
 	// 512.
 	DeflateThreshold int
+
+	Rate Rate // bounds what a client may send; default: no bound
 
 	// Outbound says what happens to messages for a client that does not read them as fast as they
 	// are sent: close the session (CloseSlow, the default), DropOldest, DropNewest, or KeepLatest
@@ -161,6 +173,7 @@ func (c Config) withDefaults() (Config, error) {
 	duration("MessageTimeout", &c.MessageTimeout, 30*time.Second)
 	duration("PingInterval", &c.PingInterval, 27*time.Second)
 	duration("PingTimeout", &c.PingTimeout, 20*time.Second)
+	duration("BlockingTimeout", &c.BlockingTimeout, 10*time.Second)
 	if c.MinRate < 0 || c.InboundBytes < 0 {
 		err = errors.Join(err, errors.New("session: Config.MinRate and InboundBytes must not be negative"))
 	}
@@ -180,6 +193,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"FragmentRate", &c.FragmentRate, 10_000},
 		{"SessionChannels", &c.SessionChannels, 128},
 		{"Publications", &c.Publications, 4096},
+		{"BlockingCalls", &c.BlockingCalls, 256},
 		{"Deflate.Sessions", &c.Deflate.Sessions, 10_000},
 		{"Deflate.Compressors", &c.Deflate.Compressors, runtime.GOMAXPROCS(0)},
 		{"Deflate.Level", &c.Deflate.Level, 1},
@@ -221,6 +235,8 @@ func (c Config) withDefaults() (Config, error) {
 			err = errors.Join(err, fmt.Errorf("session: route %q: negative limit", r.Path))
 		case r.Only != 0 && r.Only != wsproto.OpText && r.Only != wsproto.OpBinary:
 			err = errors.Join(err, fmt.Errorf("session: route %q: Only is no type of message", r.Path))
+		case r.Inline && r.Blocking:
+			err = errors.Join(err, fmt.Errorf("session: route %q is Inline and Blocking", r.Path))
 		case r.Outbound > KeepLatest:
 			err = errors.Join(err, fmt.Errorf("session: route %q: Outbound is no policy", r.Path))
 		case r.SlowCode != 0 && !r.SlowCode.Sendable():
@@ -233,6 +249,9 @@ func (c Config) withDefaults() (Config, error) {
 			if !ValidOrigin(o) {
 				err = errors.Join(err, fmt.Errorf("session: route %q: origin %q is not scheme://host[:port], \"*\" or empty", r.Path, o))
 			}
+		}
+		if e := r.Rate.withDefaults(); e != nil {
+			err = errors.Join(err, fmt.Errorf("session: route %q: %w", r.Path, e))
 		}
 		if r.DeflateThreshold == 0 {
 			r.DeflateThreshold = 512

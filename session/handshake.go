@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -71,30 +72,32 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		s.moveToWorker(t, rec, p)
 		return
 	}
-	if route.HTTP != nil && !l.req.AsksForWebSocket() {
-		s.refuse(t, rec, s.plain(t, route))
+	plain := route.HTTP != nil && !l.req.AsksForWebSocket()
+	if plain && !route.Blocking {
+		s.refuse(t, rec, s.plain(t.Conn(), route, &l.req))
 		return
 	}
-	if err := l.req.CheckUpgrade(); err != nil {
-		s.refuse(t, rec, err)
-		return
-	}
-	if !route.admits(l.req.Origin) {
-		s.refuse(t, rec, errOrigin)
-		return
-	}
-	if s.draining.Load() {
-		s.refuse(t, rec, wsproto.ErrOverloaded)
-		return
-	}
-	accept := route.accept
-	var value any
-	if route.OnUpgrade != nil {
-		if value, err = s.ask(t, route, &accept); err != nil {
+	if !plain {
+		if err := s.check(route, &l.req); err != nil {
 			s.refuse(t, rec, err)
 			return
 		}
 	}
+	v := &verdict{accept: route.accept}
+	switch {
+	case route.Blocking && (plain || route.OnUpgrade != nil):
+		if v = s.exec.verdict(c); v == nil {
+			s.judge(t, rec, route, p, plain)
+			return
+		}
+	case route.OnUpgrade != nil:
+		v = s.ask(c, route, &l.req)
+	}
+	if v.err != nil {
+		s.refuse(t, rec, v.err)
+		return
+	}
+	accept := v.accept
 	accept.Deflate = accept.Deflate && l.req.OffersDeflate() && s.deflate.admit()
 	answer, agreed, err := l.upgrader.Upgrade(l.scratch[:0], p, &l.req, &accept)
 	if err != nil {
@@ -110,9 +113,13 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		t.Abort(err)
 		return
 	}
-	m := makeMeta(c, phaseOpen, s.note(rec, route, agreed.Subprotocol, &l.req, value), index)
+	m := makeMeta(c, phaseOpen, s.note(rec, route, agreed.Subprotocol, &l.req, v.value), index)
 	if agreed.Deflate {
 		m |= deflated
+	}
+	if route.limited {
+		s.throttles.Ensure(c.Index())
+		s.throttle(c).start(&route.Rate, s.tr.Now())
 	}
 	t.SetDeadline(0)
 	t.SetInline(route.Inline && !agreed.Deflate)
@@ -121,49 +128,102 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	s.open.Add(1)
 	s.stats.handshake(101)
 	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
-	s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}, &l.req) })
+	if route.Blocking {
+		req := copyRequest(p[:n], &s.cfg.Head)
+		s.exec.post(c, nil, func() {
+			defer s.recovered(c)
+			route.Handler.OnOpen(Session{s, c}, req)
+		})
+	} else {
+		s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}, &l.req) })
+	}
 	s.dropPartial(rec) // only now: the request is a view into it
+	if s.held(c, rec, route) {
+		s.hold(t, rec, route)
+	}
+}
+
+// check says why a request to be upgraded is refused without asking anybody.
+func (s *Server) check(route *route, r *wsproto.Request) error {
+	if err := r.CheckUpgrade(); err != nil {
+		return err
+	}
+	if !route.admits(r.Origin) {
+		return errOrigin
+	}
+	if s.draining.Load() {
+		return wsproto.ErrOverloaded
+	}
+	return nil
+}
+
+// copyRequest returns a request of its own for a head that has been parsed before.
+func copyRequest(head []byte, limits *wsproto.HeadLimits) *wsproto.Request {
+	r := new(wsproto.Request)
+	_ = wsproto.ParseRequest(bytes.Clone(head), limits, r) // it was correct
+	return r
+}
+
+// judge has a route that may block decide about a request. Until it has, nothing is read.
+func (s *Server) judge(t *netpoll.Turn, rec *record, route *route, p []byte, plain bool) {
+	c := t.Conn()
+	if !s.keepHead(t, rec, p) {
+		return
+	}
+	t.SetInline(false)
+	t.Pause()
+	if s.exec.busy(c) {
+		return // it is being asked
+	}
+	n, _ := wsproto.HeadEnd(p, 0, &s.cfg.Head)
+	req := copyRequest(p[:n], &s.cfg.Head)
+	s.exec.judge(c, func() *verdict {
+		if plain {
+			return &verdict{err: s.plain(c, route, req)}
+		}
+		return s.ask(c, route, req)
+	})
 }
 
 var errOrigin = wsproto.Refusal(http.StatusForbidden, "origin not allowed")
 
 // ask has the route decide about a handshake.
-func (s *Server) ask(t *netpoll.Turn, route *route, accept *wsproto.Accept) (value any, err error) {
-	l := t.Local().(*local)
+func (s *Server) ask(c conn, route *route, r *wsproto.Request) (v *verdict) {
 	u := Upgrade{
-		Request:     &l.req,
-		RemoteAddr:  s.tr.Peer(t.Conn()),
-		Subprotocol: l.req.ChooseSubprotocol(route.Subprotocols),
+		Request:     r,
+		RemoteAddr:  s.tr.Peer(c),
+		Subprotocol: r.ChooseSubprotocol(route.Subprotocols),
 	}
 	defer func() {
-		if s.panicked(t.Conn(), recover()) {
-			err = wsproto.ErrInternal
+		if s.panicked(c, recover()) {
+			v = &verdict{err: wsproto.ErrInternal}
 		}
 	}()
 	if err := route.OnUpgrade(&u); err != nil {
-		return nil, err
+		return &verdict{err: err}
 	}
-	accept.Subprotocols = nil
+	v = &verdict{accept: route.accept, value: u.Value}
+	v.accept.Subprotocols = nil
 	if u.Subprotocol != "" {
-		if !l.req.OffersSubprotocol(u.Subprotocol) {
-			return nil, fmt.Errorf("OnUpgrade chose subprotocol %q, which was not offered", u.Subprotocol)
+		if !r.OffersSubprotocol(u.Subprotocol) {
+			return &verdict{err: fmt.Errorf("OnUpgrade chose subprotocol %q, which was not offered", u.Subprotocol)}
 		}
-		accept.Subprotocols = []string{u.Subprotocol}
+		v.accept.Subprotocols = []string{u.Subprotocol}
 	}
 	if len(u.Header) > 0 {
-		accept.Header = slices.Concat(accept.Header, u.Header)
+		v.accept.Header = slices.Concat(v.accept.Header, u.Header)
 	}
-	return u.Value, nil
+	return v
 }
 
 // plain has the route answer a request that is plain HTTP.
-func (s *Server) plain(t *netpoll.Turn, route *route) (answer error) {
+func (s *Server) plain(c conn, route *route, r *wsproto.Request) (answer error) {
 	defer func() {
-		if s.panicked(t.Conn(), recover()) {
+		if s.panicked(c, recover()) {
 			answer = wsproto.ErrInternal
 		}
 	}()
-	if r := route.HTTP(&t.Local().(*local).req); r != nil {
+	if r := route.HTTP(r); r != nil {
 		return r
 	}
 	return wsproto.ErrNotFound
@@ -194,18 +254,27 @@ func (s *Server) note(rec *record, route *route, subprotocol string, r *wsproto.
 // moveToWorker has a complete request answered by a worker, because the OnOpen of its route must
 // not run on the loop.
 func (s *Server) moveToWorker(t *netpoll.Turn, rec *record, p []byte) {
+	if !s.keepHead(t, rec, p) {
+		return
+	}
+	t.SetInline(false)
+	t.Pause()               // the end of the input must not be seen before the request is answered
+	_ = s.tr.Wake(t.Conn()) // its turn is running: it exists
+}
+
+// keepHead keeps a complete request, to be judged once more in another turn. Where there is no memory it
+// refuses the request and reports false.
+func (s *Server) keepHead(t *netpoll.Turn, rec *record, p []byte) bool {
 	if rec.part == 0 {
 		head, err := s.bufs.Grow(nil, len(p))
 		if err != nil {
 			s.refuse(t, rec, wsproto.ErrOverloaded)
-			return
+			return false
 		}
 		s.newPartial(rec).head = append(head, p...)
 	}
-	s.parts.At(rec.part - 1).seen = 0 // to be judged once more
-	t.SetInline(false)
-	t.Pause()               // the end of the input must not be seen before the request is answered
-	_ = s.tr.Wake(t.Conn()) // its turn is running: it exists
+	s.parts.At(rec.part - 1).seen = 0
+	return true
 }
 
 // refuse answers a request with an HTTP response other than 101 and closes the connection.

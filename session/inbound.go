@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"time"
@@ -46,6 +47,9 @@ func (s *Server) frames(t *netpoll.Turn, rec *record, p []byte) {
 		return
 	}
 	pt.rest, pt.restOff = append(kept, rest...), 0
+	if rec.flags.Load()&flagHeld != 0 {
+		return
+	}
 	s.deadline(t, rec, 0)
 	t.Pause()
 	_ = s.tr.Wake(t.Conn()) // its turn is running: it exists
@@ -53,6 +57,12 @@ func (s *Server) frames(t *netpoll.Turn, rec *record, p []byte) {
 
 // frameRest goes on with what an earlier turn left, if there is something.
 func (s *Server) frameRest(t *netpoll.Turn, rec *record) {
+	route := s.routes.at(rec.load().route())
+	if s.held(t.Conn(), rec, route) {
+		s.hold(t, rec, route)
+		return
+	}
+	s.release(t, rec)
 	if rec.part == 0 {
 		return
 	}
@@ -63,14 +73,19 @@ func (s *Server) frameRest(t *netpoll.Turn, rec *record) {
 	rest := s.decode(t, rec, &pt.dec, pt.rest[pt.restOff:])
 	if len(rest) > 0 {
 		pt.restOff = len(pt.rest) - len(rest)
-		_ = s.tr.Wake(t.Conn())
+		if rec.flags.Load()&flagHeld == 0 {
+			t.Pause()
+			_ = s.tr.Wake(t.Conn())
+		}
 		return
 	}
 	if rec.part != 0 { // a frame is incomplete
 		s.bufs.Free(pt.rest)
 		pt.rest, pt.restOff = nil, 0
 	}
-	t.Resume()
+	if rec.flags.Load()&flagHeld == 0 {
+		t.Resume()
+	}
 }
 
 // decode takes frames from p until it is used up, or the turn has handled enough of them: then
@@ -83,7 +98,7 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 	if m.deflated() {
 		limits.Inflater = l.inflate()
 	}
-	tiny, inflated := dec.Progress().Tiny, 0
+	tiny, inflated, held := dec.Progress().Tiny, 0, false
 	rec.control.refresh(s.control, s.tr.Now())
 	rec.tiny.refresh(s.tiny[m.route()], s.tr.Now())
 	for frames := 0; frames < maxFrames && inflated < maxInflated; frames++ {
@@ -111,8 +126,13 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 				inflated += len(ev.Payload) + wireCost*ev.Deflated
 				l.stats.inflated(ev.Deflated, len(ev.Payload))
 			}
-			if !rec.closing(c) {
-				s.deliver(route, c, Message{ev.Opcode, ev.Payload})
+			if route.limited {
+				s.throttle(c).take(len(ev.Payload))
+			}
+			if !rec.closing(c) && !s.deliver(l, route, c, Message{ev.Opcode, ev.Payload}) {
+				dec.Release(s.bufs)
+				s.refuseFrame(t, rec, errInbound)
+				return nil
 			}
 		case wsproto.Ping, wsproto.Pong:
 			if !rec.control.take(s.control, s.tr.Now(), 1) {
@@ -121,22 +141,32 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 			}
 			if ev.Kind == wsproto.Pong {
 				l.stats.pongs.Add(1)
+				s.pongCame(rec, ev.Payload)
 				if route.pong != nil && !rec.closing(c) {
-					s.pong(route.pong, c, ev.Payload)
+					s.pong(l, route, c, ev.Payload)
 				}
-				continue
+				break
 			}
 			l.stats.pings.Add(1)
-			if route.ping != nil && !rec.closing(c) && !s.ping(route.ping, c, ev.Payload) {
-				continue
+			if route.ping == nil || rec.closing(c) {
+				s.answerPing(c, ev.Payload)
+			} else {
+				s.ping(l, route, c, ev.Payload)
 			}
-			// Of the pings that wait behind a full socket only the latest needs an answer
-			// (RFC 6455 §5.5.3).
-			_ = s.tr.SendUrgent(c, header(wsproto.OpPong, len(ev.Payload)), ev.Payload) // ErrClosed: we have sent Close
 		case wsproto.Close:
 			reason := string(ev.Payload)
 			dec.Release(s.bufs) // before its owner, if it is a partial, is given back
 			s.closed(t, rec, ev.Code, reason)
+			return nil
+		}
+		if held = s.held(c, rec, route); held {
+			break
+		}
+	}
+	if held && route.limited && s.throttled(c, route) {
+		s.stats.throttled.Add(1)
+		if s.throttle(c).offence(&route.Rate, s.tr.Now()) {
+			s.flooded(t, rec, dec, "rate_limit", "too much for too long")
 			return nil
 		}
 	}
@@ -144,11 +174,40 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 		_, _, _ = dec.Next(nil, &limits, s.bufs) // frees the last message
 		s.park(t, rec, dec)
 	}
+	if held {
+		s.hold(t, rec, route)
+	}
 	return p
 }
 
-// deliver calls OnMessage or OnBinary, and survives its panic.
-func (s *Server) deliver(r *route, c conn, m Message) {
+// answerPing answers a ping. Of those that wait behind a full socket only the latest needs an answer
+// (RFC 6455 §5.5.3).
+func (s *Server) answerPing(c conn, p []byte) {
+	_ = s.tr.SendUrgent(c, header(wsproto.OpPong, len(p)), p) // ErrClosed: we have sent Close
+}
+
+// deliver calls OnMessage or OnBinary, and survives its panic. It reports false if there is no memory to
+// keep the message for a handler that may block.
+func (s *Server) deliver(l *local, r *route, c conn, m Message) (ok bool) {
+	if r.Blocking {
+		p, err := s.bufs.Grow(nil, len(m.Data))
+		if err != nil {
+			return false
+		}
+		m.Data = append(p, m.Data...)
+		s.exec.post(c, nil, func() {
+			defer s.bufs.Free(m.Data)
+			s.message(r, c, m)
+		})
+		return true
+	}
+	defer l.watch.leave()
+	l.watch.enter(c)
+	s.message(r, c, m)
+	return true
+}
+
+func (s *Server) message(r *route, c conn, m Message) {
 	defer s.recovered(c)
 	if m.Opcode == wsproto.OpBinary && r.binary != nil {
 		r.binary.OnBinary(Session{s, c}, m.Data)
@@ -157,14 +216,32 @@ func (s *Server) deliver(r *route, c conn, m Message) {
 	r.Handler.OnMessage(Session{s, c}, m)
 }
 
-func (s *Server) ping(h PingHandler, c conn, p []byte) (pong bool) {
+// controlCall calls f, which calls OnPing or OnPong with p, and survives its panic.
+func (s *Server) controlCall(l *local, r *route, c conn, p []byte, f func(p []byte)) {
+	if r.Blocking {
+		p = bytes.Clone(p)
+		s.exec.post(c, nil, func() {
+			defer s.recovered(c)
+			f(p)
+		})
+		return
+	}
 	defer s.recovered(c)
-	return h.OnPing(Session{s, c}, p)
+	defer l.watch.leave()
+	l.watch.enter(c)
+	f(p)
 }
 
-func (s *Server) pong(h PongHandler, c conn, p []byte) {
-	defer s.recovered(c)
-	h.OnPong(Session{s, c}, p)
+func (s *Server) ping(l *local, r *route, c conn, p []byte) {
+	s.controlCall(l, r, c, p, func(p []byte) {
+		if r.ping.OnPing(Session{s, c}, p) {
+			s.answerPing(c, p)
+		}
+	})
+}
+
+func (s *Server) pong(l *local, r *route, c conn, p []byte) {
+	s.controlCall(l, r, c, p, func(p []byte) { r.pong.OnPong(Session{s, c}, p) })
 }
 
 // flooded ends the session of a client that sends more of what is cheap to send than it may.

@@ -20,17 +20,32 @@ type extra struct {
 	value       any
 }
 
-// extra returns what few sessions have, the zero value if c has not or has ended.
-func (s *Server) extra(c conn) (x extra) {
-	if i := s.record(c).extra.Load(); i != 0 {
-		if p := s.extras.At(i - 1).Load(); p != nil {
-			x = *p
+// extra returns what few sessions have, the zero value if c has not or its OnClose has returned.
+func (s *Server) extra(c conn) extra {
+	_, x, _ := s.info(c)
+	return x
+}
+
+// info returns what is known of session c, from OnOpen until OnClose has returned.
+func (s *Server) info(c conn) (m meta, x extra, ok bool) {
+	if c.Index() < uint32(s.records.Len()) && s.records.Chunk(c.Index()) != nil {
+		rec := s.record(c)
+		if i := rec.extra.Load(); i != 0 {
+			if p := s.extras.At(i - 1).Load(); p != nil {
+				x = *p
+			}
+		}
+		// Looked at last: had it ended meanwhile, this might be its successor's.
+		if m = rec.load(); m.gen() == c.Gen() && m.phase() != phaseHandshake {
+			return m, x, true
 		}
 	}
-	if _, ok := s.meta(c); !ok {
-		return extra{} // it ended meanwhile, and this may be its successor's
+	if s.exec != nil {
+		if end := s.exec.ended(c); end != nil {
+			return end.meta, end.extra, true
+		}
 	}
-	return x
+	return 0, extra{}, false
 }
 
 // change replaces the extra of an open session. It expects the lock.
@@ -134,7 +149,7 @@ func (s Session) Query() string {
 	return s.srv.extra(s.c).query
 }
 
-// Value returns what SetValue or Upgrade.Value has set, nil once the session has ended.
+// Value returns what SetValue or Upgrade.Value has set, nil once OnClose has returned.
 func (s Session) Value() any {
 	if s.srv == nil {
 		return nil

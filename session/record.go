@@ -9,7 +9,7 @@ import (
 )
 
 // record is what the server knows of a session, beside what netpoll knows of its
-// connection, at the same index. No pointers. 40 bytes.
+// connection, at the same index. No pointers. 48 bytes.
 type record struct {
 	meta  atomic.Uint64 // generation, phase, subprotocol, route; written by the owner
 	ended atomic.Uint64 // generation, who began to close, code; the first to write wins
@@ -17,9 +17,20 @@ type record struct {
 	part  uint32        // partial: its index + 1, 0 for none; the owner's
 	extra atomic.Uint32 // extra: its index + 1, 0 for none; written by the owner
 
+	flags   atomic.Uint32 // see flag; cleared by the owner
+	latency atomic.Uint32 // microseconds, 0 for not known; written by the owner
+
 	control, tiny bucket // control frames, tiny fragments; the owner's
 	subs          uint32 // subscriptions: the first one's index + 1, 0 for none; under channels.owner
 }
+
+// What record.flags may have. Others than the owner set one only while the session is open, under the
+// lock of channels.owner.
+const (
+	flagPaused    uint32 = 1 << iota // Session.PauseReading
+	flagTerminate                    // Session.Terminate
+	flagHeld                         // reading has been stopped for a reason of ours; the owner's
+)
 
 // phase is where a session is in its life.
 //

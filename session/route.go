@@ -20,6 +20,9 @@ type route struct {
 	ping   PingHandler
 	pong   PongHandler
 	fault  ErrorHandler
+
+	limited bool // Rate bounds something
+
 	limits wsproto.Limits
 	accept wsproto.Accept
 }
@@ -36,6 +39,7 @@ func newRoutes(list []Route) *routes {
 		rs.list[i].ping, _ = r.Handler.(PingHandler)
 		rs.list[i].pong, _ = r.Handler.(PongHandler)
 		rs.list[i].fault, _ = r.Handler.(ErrorHandler)
+		rs.list[i].limited = r.Rate.Messages > 0 || r.Rate.Bytes > 0
 		if prefix, ok := strings.CutSuffix(r.Path, "*"); ok {
 			rs.list[i].Path = prefix
 			rs.prefixes = append(rs.prefixes, uint16(i))

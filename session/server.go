@@ -38,8 +38,11 @@ type Server struct {
 	control rate
 	tiny    []rate // by route
 
-	deflate *deflate // nil if no route compresses
-	lossy   bool     // some route has a policy other than CloseSlow
+	throttles *slab.Array[throttle] // nil if no route has a Rate
+
+	deflate *deflate  // nil if no route compresses
+	lossy   bool      // some route has a policy other than CloseSlow
+	exec    *executor // nil if no route blocks
 
 	channels *channels
 	fanout   *fanout
@@ -81,6 +84,12 @@ func NewServer(cfg Config) (*Server, error) {
 	for i, r := range cfg.Routes {
 		s.tiny[i] = makeRate(cfg.FragmentRate, max(cfg.FragmentRate, 2*min(r.MaxFragments, 1<<29)))
 		s.lossy = s.lossy || r.Outbound != CloseSlow
+		if (r.Rate.Messages > 0 || r.Rate.Bytes > 0) && s.throttles == nil {
+			s.throttles = slab.NewArray[throttle](n)
+		}
+		if r.Blocking && s.exec == nil {
+			s.exec = newExecutor(s, cfg.BlockingCalls)
+		}
 		if r.Deflate && s.deflate == nil {
 			s.deflate = &deflate{
 				Deflater: wsproto.NewDeflater(cfg.Deflate.Compressors, cfg.Deflate.Level),
@@ -134,7 +143,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Close ends the server at once: every session ends without a closing handshake.
+// Close ends the server at once: every session ends without a closing handshake. It waits for calls of
+// handlers, but for Config.BlockingTimeout at most where they may block.
 func (s *Server) Close() {
 	s.draining.Store(true)
 	if s.stopSweep != nil {
@@ -143,6 +153,11 @@ func (s *Server) Close() {
 		s.fanout.close()
 	}
 	s.reactor.Close()
+	if s.exec != nil {
+		if n := s.exec.close(s.cfg.BlockingTimeout); n > 0 {
+			s.log.Error("calls of handlers do not return", "calls", n, "waited", s.cfg.BlockingTimeout)
+		}
+	}
 }
 
 func (s *Server) closeAll(code wsproto.StatusCode, reason string) {
@@ -177,6 +192,7 @@ type local struct {
 	inflater *wsproto.Inflater // made when it is needed first
 	scratch  []byte
 	head     bool // req is that of the connection being served, and its method HEAD
+	watch    callWatch
 	stats    localStats
 }
 
@@ -212,11 +228,11 @@ func (s *Server) meta(c conn) (meta, bool) {
 }
 
 func (s *Server) path(c conn) string {
-	m, ok := s.meta(c)
+	m, x, ok := s.info(c)
 	if !ok {
 		return ""
 	}
-	if x := s.extra(c); x.path != "" {
+	if x.path != "" {
 		return x.path
 	}
 	return s.routes.at(m.route()).Path
@@ -241,6 +257,8 @@ func (s *Server) Opened(t *netpoll.Turn, refused bool) {
 	rec := s.record(c)
 	rec.began = uint32(time.Since(epoch).Microseconds())
 	rec.part = 0
+	rec.flags.Store(0)
+	rec.latency.Store(0)
 	rec.control = fullBucket(s.tr.Now())
 	rec.tiny = rec.control
 	rec.store(makeMeta(c, phaseHandshake, 0, 0))
@@ -300,6 +318,12 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			s.refuse(t, rec, wsproto.ErrTimeout)
 		}
 	case phaseOpen, phaseClosing:
+		if rec.flags.Load()&flagTerminate != 0 {
+			t.Abort(ErrTerminated)
+			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+			return
+		}
+		held := rec.flags.Load()&flagHeld != 0
 		s.frameRest(t, rec)
 		if m = rec.load(); m.phase() == phaseOver {
 			return
@@ -315,6 +339,8 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			s.fault(c, rec, ErrEvicted)
 			t.Abort(ErrEvicted)
 			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+		case why&netpoll.Deadline != 0 && (held || rec.flags.Load()&flagHeld != 0):
+			// It was ours, and has been set anew.
 		case why&netpoll.Deadline != 0:
 			s.stats.evictions.Inc("message_timeout")
 			s.fault(c, rec, ErrEvicted)
@@ -337,6 +363,8 @@ var (
 	ErrTooSlow = errors.New("session: client too slow in reading")
 	// ErrFlood says that the client sent more control frames or tiny fragments than it may.
 	ErrFlood = errors.New("session: client floods")
+	// ErrTerminated says that Session.Terminate was called. No ErrorHandler is told so.
+	ErrTerminated = errors.New("session: terminated")
 	// ErrBroken says that the connection ended without a Close frame.
 	ErrBroken = errors.New("session: connection broken")
 )
@@ -346,6 +374,13 @@ func (s *Server) fault(c conn, rec *record, err error) {
 	m := rec.load()
 	h := s.routes.at(m.route()).fault
 	if h == nil || m.phase() != phaseOpen && m.phase() != phaseClosing {
+		return
+	}
+	if s.blocking(m) {
+		s.exec.post(c, nil, func() {
+			defer s.recovered(c)
+			h.OnError(Session{s, c}, err)
+		})
 		return
 	}
 	defer s.recovered(c)
@@ -383,6 +418,9 @@ func (s *Server) Closed(t *netpoll.Turn, err error) {
 	rec := s.record(c)
 	if rec.load().phase() == phaseHandshake {
 		s.stats.handshake(statusAborted)
+		if s.exec != nil {
+			s.exec.forget(c)
+		}
 	}
 	if err != nil {
 		s.fault(c, rec, fmt.Errorf("%w: %w", ErrBroken, err))
@@ -393,6 +431,7 @@ func (s *Server) Closed(t *netpoll.Turn, err error) {
 	if rec.extra.Load() != 0 {
 		s.dropExtra(c, rec)
 	}
+	rec.store(0) // nothing is known here any more
 	if err != nil && s.log.Enabled(context.Background(), slog.LevelDebug) {
 		s.log.Debug("connection closed", "session", s.ids.encode(c), "err", err)
 	}
@@ -418,14 +457,28 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 	s.open.Add(-1)
 	s.giveUpDeflate(m.deflated())
 	s.stats.closed(code, by)
-	s.call(t, m, func(h Handler) { h.OnClose(Session{s, c}, CloseInfo{code, reason, by, clean}) })
+	info := CloseInfo{code, reason, by, clean}
+	if s.blocking(m) {
+		end := &ended{meta: m, extra: s.extra(c), peer: s.tr.Peer(c)}
+		s.exec.post(c, end, func() {
+			defer s.recovered(c)
+			s.routes.at(m.route()).Handler.OnClose(Session{s, c}, info)
+		})
+		return
+	}
+	s.call(t, m, func(h Handler) { h.OnClose(Session{s, c}, info) })
 }
 
+// blocking reports whether the handler of a session may block.
+func (s *Server) blocking(m meta) bool { return s.exec != nil && s.routes.at(m.route()).Blocking }
+
 // call calls a handler, and survives its panic.
-func (s *Server) call(t *netpoll.Turn, m meta, fn func(h Handler)) (ok bool) {
+func (s *Server) call(t *netpoll.Turn, m meta, fn func(h Handler)) {
+	w := &t.Local().(*local).watch
 	defer s.recovered(t.Conn())
+	defer w.leave()
+	w.enter(t.Conn())
 	fn(s.routes.at(m.route()).Handler)
-	return true
 }
 
 // recovered is deferred around every call of a handler.

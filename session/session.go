@@ -99,12 +99,12 @@ func (s Session) Subprotocol() string {
 	if s.srv == nil {
 		return ""
 	}
-	m, ok := s.srv.meta(s.c)
+	m, x, ok := s.srv.info(s.c)
 	if !ok {
 		return ""
 	}
 	if m.subprotocol() == 0 {
-		return s.srv.extra(s.c).subprotocol
+		return x.subprotocol
 	}
 	return s.srv.routes.at(m.route()).Subprotocols[m.subprotocol()-1]
 }
@@ -114,15 +114,20 @@ func (s Session) Deflated() bool {
 	if s.srv == nil {
 		return false
 	}
-	m, ok := s.srv.meta(s.c)
+	m, _, ok := s.srv.info(s.c)
 	return ok && m.deflated()
 }
 
 // RemoteAddr returns the address of the other end of the connection: the client's, or the load
-// balancer's. It is the zero AddrPort for a unix socket and once the session has ended.
+// balancer's. It is the zero AddrPort for a unix socket and once OnClose has returned.
 func (s Session) RemoteAddr() netip.AddrPort {
 	if s.srv == nil {
 		return netip.AddrPort{}
+	}
+	if s.srv.exec != nil {
+		if end := s.srv.exec.ended(s.c); end != nil {
+			return end.peer
+		}
 	}
 	return s.srv.tr.Peer(s.c)
 }

@@ -44,6 +44,8 @@ type stats struct {
 	pings        atomic.Uint64 // sent to silent clients
 	lag          atomic.Uint64 // nanoseconds
 	panics       atomic.Uint64
+	slowCalls    counter.Labelled
+	throttled    atomic.Uint64
 }
 
 func (s *stats) sent(c conn, op wsproto.Opcode) {
@@ -110,6 +112,9 @@ type Stats struct {
 	Evictions     map[string]uint64 // by reason
 	SweeperLag    float64           // seconds for which the gateway's time stood still
 	HandlerPanics uint64            // caught around a handler's call
+	Throttled     uint64            // how often reading stopped because a client exceeded its Rate
+	SlowCalls     map[string]uint64 // calls of handlers of over 100 ms, by pool: worker, blocking
+	Blocking      BlockingStats
 
 	InboundBytes int64 // memory of incomplete input
 	InboundLimit int64
@@ -160,6 +165,8 @@ func (s *Server) Stats() Stats {
 		Evictions:     s.stats.evictions.Load(),
 		SweeperLag:    float64(s.stats.lag.Load()) / 1e9,
 		HandlerPanics: s.stats.panics.Load(),
+		Throttled:     s.stats.throttled.Load(),
+		SlowCalls:     s.stats.slowCalls.Load(),
 		InboundBytes:  s.bufs.used.Load(),
 		InboundLimit:  s.bufs.limit,
 	}
@@ -185,6 +192,9 @@ func (s *Server) Stats() Stats {
 		st.Deflate.Received += l.stats.deflated.Load()
 		st.Deflate.ReceivedWire += l.stats.deflatedWire.Load()
 		st.Deflate.ReceivedBytes += l.stats.deflatedBytes.Load()
+	}
+	if s.exec != nil {
+		st.Blocking = s.exec.stats()
 	}
 	f := s.fanout
 	st.Channels = ChannelStats{

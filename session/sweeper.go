@@ -112,6 +112,7 @@ func (s *Server) sweep(ctx context.Context) {
 		s.tr.Advance(elapsed)
 		s.tr.Sweep(part, sweepParts)
 		s.checkLiveness(part, sweepParts)
+		s.watch(now)
 	}
 }
 
@@ -138,8 +139,6 @@ func (s *Server) checkLiveness(part, parts int) {
 	}
 }
 
-var pingFrame = wsproto.AppendFrame(nil, wsproto.OpPing, nil)
-
 // pingSilent pings a client, unless something waits to be sent to it: then it shows whether it is alive
 // by reading that, which netpoll.Config.WriteStall judges, and a ping would only need room.
 func (s *Server) pingSilent(i, now uint32) {
@@ -148,7 +147,8 @@ func (s *Server) pingSilent(i, now uint32) {
 	if m.phase() != phaseOpen || s.tr.Queued(c) > 0 {
 		return
 	}
-	if s.tr.SendShared(c, pingFrame) == nil {
+	p := s.pingPayload()
+	if s.tr.Send(c, header(wsproto.OpPing, len(p)), p[:]) == nil {
 		s.live.pinged.At(i).Store(max(1, now))
 		s.stats.pings.Add(1)
 	}

@@ -27,7 +27,7 @@ type fakeTransport struct {
 	clients uint32
 }
 
-func (f *fakeTransport) Send(conn, netpoll.Prefix, []byte) error { return nil }
+func (f *fakeTransport) SendShared(conn, []byte) error { return nil }
 func (f *fakeTransport) SendLossy(conn, netpoll.Prefix, []byte, netpoll.Policy, uint64) error {
 	return nil
 }
@@ -71,8 +71,8 @@ func (f *fakeTransport) answer(c conn) {
 	f.srv.live.seen(c.Index(), f.Now())
 }
 
-// SendShared is how the sweeper pings.
-func (f *fakeTransport) SendShared(c conn, _ []byte) error {
+// Send is how the sweeper pings.
+func (f *fakeTransport) Send(c conn, _ netpoll.Prefix, _ []byte) error {
 	f.mu.Lock()
 	f.pings[c.Index()] = append(f.pings[c.Index()], f.now)
 	deaf := f.deaf[c.Index()]
@@ -103,7 +103,7 @@ func sweepFor(t *testing.T, n uint32, d time.Duration, setup func(f *fakeTranspo
 	var f *fakeTransport
 	synctest.Test(t, func(t *testing.T) {
 		f = &fakeTransport{clients: n, now: 1, deaf: map[uint32]bool{}, pings: map[uint32][]uint32{}, woken: map[uint32][]uint32{}}
-		s := &Server{tr: f, records: slab.NewArray[record](int(n)), live: newLiveness(int(n), testInterval, testTimeout), log: slog.New(slog.DiscardHandler)}
+		s := &Server{ids: new(ids), tr: f, records: slab.NewArray[record](int(n)), live: newLiveness(int(n), testInterval, testTimeout), log: slog.New(slog.DiscardHandler)}
 		f.srv = s
 		for i := range n {
 			s.records.Ensure(i)

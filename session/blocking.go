@@ -1,0 +1,277 @@
+package session
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"wsgateway/wsproto"
+)
+
+// executor runs the calls of handlers that may block, see Route.Blocking, in a bounded pool of
+// goroutines. The calls of one session come one at a time, in order. What waits is bounded by the
+// number of sessions: none is read from while a call of its waits or runs.
+type executor struct {
+	srv   *Server
+	size  int // goroutines at most
+	lanes [64]laneShard
+
+	mu      sync.Mutex
+	changed sync.Cond // ready, stopping or running has changed
+	ready   []*lane   // oldest first
+	running []*callWatch
+	idle    int
+	calling int // goroutines that serve a lane
+	stopped bool
+}
+
+type laneShard struct {
+	mu       sync.Mutex
+	m        map[conn]*lane
+	verdicts map[conn]*verdict
+}
+
+// lane is the calls of one session that wait or run. It exists while there are any.
+type lane struct {
+	c     conn
+	calls []func()
+	end   *ended // what is known of the session, once it has ended
+	gone  bool   // the connection is closed: nobody will take a verdict
+}
+
+// ended is what Session's methods tell about a session whose OnClose is still to come, although its
+// connection is gone.
+type ended struct {
+	meta  meta
+	extra extra
+	peer  netip.AddrPort
+}
+
+// verdict is what Route.OnUpgrade or Route.HTTP has said of a request.
+type verdict struct {
+	accept wsproto.Accept
+	value  any
+	err    error
+}
+
+func newExecutor(s *Server, size int) *executor {
+	e := &executor{srv: s, size: size}
+	e.changed.L = &e.mu
+	for i := range e.lanes {
+		e.lanes[i].m = make(map[conn]*lane)
+		e.lanes[i].verdicts = make(map[conn]*verdict)
+	}
+	return e
+}
+
+func (e *executor) shard(c conn) *laneShard { return &e.lanes[c.Index()%uint32(len(e.lanes))] }
+
+// post has f called after all that has been posted for c. When there is nothing more to call, c gets
+// a turn. end, if not nil, is what is known of c from now on.
+func (e *executor) post(c conn, end *ended, f func()) {
+	sh := e.shard(c)
+	sh.mu.Lock()
+	l := sh.m[c]
+	first := l == nil
+	if first {
+		l = &lane{c: c}
+		sh.m[c] = l
+	}
+	if end != nil {
+		l.end = end
+	}
+	l.calls = append(l.calls, f)
+	sh.mu.Unlock()
+	if first {
+		e.push(l)
+	}
+}
+
+func (e *executor) push(l *lane) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ready = append(e.ready, l)
+	if len(e.ready) > e.idle && len(e.running) < e.size {
+		w := new(callWatch)
+		e.running = append(e.running, w)
+		go e.run(w) // ended by close, which waits for it
+		return
+	}
+	e.changed.Signal()
+}
+
+// busy reports whether a call of c waits or runs.
+func (e *executor) busy(c conn) bool {
+	sh := e.shard(c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.m[c] != nil
+}
+
+// ended returns what is known of a session that has ended and whose OnClose has not returned.
+func (e *executor) ended(c conn) *ended {
+	sh := e.shard(c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if l := sh.m[c]; l != nil {
+		return l.end
+	}
+	return nil
+}
+
+// run serves lanes. Should a handler end the goroutine with runtime.Goexit, another takes its place.
+func (e *executor) run(w *callWatch) {
+	var l *lane
+	defer func() {
+		if l != nil {
+			w.leave()
+			e.mu.Lock()
+			e.calling--
+			e.mu.Unlock()
+			go e.run(w)
+			e.again(l)
+		}
+	}()
+	for {
+		if l = e.take(w); l == nil {
+			return
+		}
+		if f := e.next(l); f != nil {
+			w.enter(l.c)
+			f()
+			w.leave()
+		}
+		e.mu.Lock()
+		e.calling--
+		e.mu.Unlock()
+		e.again(l)
+	}
+}
+
+// take waits for a lane; nil means that the pool is closed, and nothing is left.
+func (e *executor) take(w *callWatch) *lane {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(e.ready) == 0 {
+		if e.stopped {
+			for i := range e.running {
+				if e.running[i] == w {
+					e.running = append(e.running[:i:i], e.running[i+1:]...)
+					break
+				}
+			}
+			e.changed.Broadcast()
+			return nil
+		}
+		e.idle++
+		e.changed.Wait()
+		e.idle--
+	}
+	l := e.ready[0]
+	e.ready[0] = nil
+	e.ready = e.ready[1:]
+	e.calling++
+	return l
+}
+
+func (e *executor) next(l *lane) (f func()) {
+	sh := e.shard(l.c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	f, l.calls[0] = l.calls[0], nil
+	l.calls = l.calls[1:]
+	return f
+}
+
+// again puts a lane back to the end of the queue, or ends it if it has no more calls.
+func (e *executor) again(l *lane) {
+	sh := e.shard(l.c)
+	sh.mu.Lock()
+	more := len(l.calls) > 0
+	if !more {
+		delete(sh.m, l.c)
+	}
+	sh.mu.Unlock()
+	if more {
+		e.push(l)
+		return
+	}
+	_ = e.srv.tr.Wake(l.c) // or it is gone
+}
+
+// judge has a request judged, and c get a turn when that is done.
+func (e *executor) judge(c conn, f func() *verdict) {
+	e.post(c, nil, func() {
+		v := f()
+		sh := e.shard(c)
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		if l := sh.m[c]; l != nil && !l.gone {
+			sh.verdicts[c] = v
+		}
+	})
+}
+
+// verdict takes what judge has found out; nil if it has not yet, or was not asked.
+func (e *executor) verdict(c conn) *verdict {
+	sh := e.shard(c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	v := sh.verdicts[c]
+	delete(sh.verdicts, c)
+	return v
+}
+
+// forget says that nobody will take the verdict about c.
+func (e *executor) forget(c conn) {
+	sh := e.shard(c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	delete(sh.verdicts, c)
+	if l := sh.m[c]; l != nil {
+		l.gone = true
+	}
+}
+
+// close waits until all calls have been made, but no longer than d, and ends the goroutines. It
+// returns how many calls still run.
+func (e *executor) close(d time.Duration) int {
+	late := false
+	timer := time.AfterFunc(d, func() {
+		e.mu.Lock()
+		late = true
+		e.mu.Unlock()
+		e.changed.Broadcast()
+	})
+	defer timer.Stop()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stopped = true
+	e.changed.Broadcast()
+	for len(e.running) > 0 && !late {
+		e.changed.Wait()
+	}
+	return len(e.running)
+}
+
+// BlockingStats are the gauges of the pool for handlers that may block.
+type BlockingStats struct {
+	Size    int // goroutines at most
+	Busy    int // that are in a call
+	Waiting int // sessions whose call waits for one
+}
+
+func (e *executor) stats() BlockingStats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return BlockingStats{Size: e.size, Busy: e.calling, Waiting: len(e.ready)}
+}
+
+// watched calls f for every goroutine's watch.
+func (e *executor) watched(f func(*callWatch)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.running {
+		f(w)
+	}
+}

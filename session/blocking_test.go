@@ -1,0 +1,307 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+func blockingRoute(h session.Handler) session.Config {
+	return session.Config{BlockingCalls: 4, Routes: []session.Route{{Path: "/", Handler: h, Blocking: true}}}
+}
+
+// While a handler blocks, its client's next messages wait, in order; other clients, of the same route
+// and of others, are served.
+func TestBlockingHandler(t *testing.T) {
+	enter, leave := make(chan string, 10), make(chan struct{})
+	h := session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
+		if text := string(m.Data); text != "quick" {
+			enter <- text
+			<-leave
+		}
+		_ = s.Send(m.Opcode, m.Data)
+	}}
+	cfg := blockingRoute(h)
+	cfg.Routes = append(cfg.Routes, session.Route{Path: "/echo", Handler: session.Echo{}})
+	cfg.Reactor.Workers = 1
+	srv, addr := start(t, cfg)
+	a, b, echo := dial(t, addr, "/"), dial(t, addr, "/"), dial(t, addr, "/echo")
+	for i := range 5 {
+		a.text(fmt.Sprint("slow ", i))
+	}
+	for i := range 5 {
+		if got := <-enter; got != fmt.Sprint("slow ", i) {
+			t.Fatalf("message %d is %q", i, got)
+		}
+		b.text("quick")
+		b.want(ws.OpText, "quick")
+		echo.text("hello")
+		echo.want(ws.OpText, "hello")
+		if st := srv.Stats().Blocking; st.Busy != 1 || st.Size != 4 {
+			t.Errorf("%+v", st)
+		}
+		select {
+		case got := <-enter:
+			t.Fatalf("%q was delivered while another call ran", got)
+		default:
+		}
+		leave <- struct{}{}
+		a.want(ws.OpText, fmt.Sprint("slow ", i))
+	}
+}
+
+// However many clients' handlers block, there are no more calls at a time than said, and all are made.
+func TestBlockingCallsAreBounded(t *testing.T) {
+	var now, most, calls atomic.Int64
+	h := session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
+		n := now.Add(1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		calls.Add(1)
+		runtime.Gosched()
+		_ = s.Send(m.Opcode, m.Data)
+		now.Add(-1)
+	}}
+	_, addr := start(t, blockingRoute(h))
+	var clients sync.WaitGroup
+	for range 30 {
+		c := dial(t, addr, "/")
+		clients.Add(1)
+		go func() {
+			defer clients.Done()
+			for i := range 100 {
+				if err := ws.WriteFrame(c, ws.MaskFrame(ws.NewTextFrame([]byte(fmt.Sprint(i))))); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			for i := range 100 {
+				if f, err := readFrame(c.r); err != nil || string(f.Payload) != fmt.Sprint(i) {
+					t.Errorf("message %d: %q, %v", i, f.Payload, err)
+					return
+				}
+			}
+		}()
+	}
+	clients.Wait()
+	if most.Load() > 4 || calls.Load() != 3000 {
+		t.Errorf("%d calls, %d at a time", calls.Load(), most.Load())
+	}
+}
+
+// Every callback may block: they come in order, and what is known of the session is known until OnClose
+// has returned, although its connection is gone.
+func TestBlockingOrder(t *testing.T) {
+	var mu sync.Mutex
+	var got []string
+	gate := make(chan struct{})
+	closed := make(chan struct{})
+	note := func(s session.Session, what string) {
+		<-gate
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, fmt.Sprint(what, " ", s.Value(), " ", s.Path(), " ", s.RemoteAddr().IsValid(), " ", s.ID() != ""))
+	}
+	h := session.HandlerFuncs{
+		Open: func(s session.Session, r *wsproto.Request) {
+			agent, _ := r.Header("User-Agent")
+			note(s, "open "+string(agent))
+		},
+		Message: func(s session.Session, m session.Message) { note(s, string(m.Data)) },
+		Binary:  func(s session.Session, p []byte) { note(s, "binary "+string(p)) },
+		Ping:    func(s session.Session, p []byte) bool { note(s, "ping "+string(p)); return string(p) != "veto" },
+		Pong:    func(s session.Session, p []byte) { note(s, "pong "+string(p)) },
+		Error:   func(s session.Session, err error) { note(s, "error "+fmt.Sprint(errors.Is(err, session.ErrBroken))) },
+		Close: func(s session.Session, c session.CloseInfo) {
+			note(s, fmt.Sprint("close ", c.Code))
+			close(closed)
+		},
+	}
+	cfg := blockingRoute(h)
+	cfg.Routes[0].Path = "/*"
+	cfg.Routes[0].OnUpgrade = func(u *session.Upgrade) error {
+		<-gate
+		u.Value = "value"
+		return nil
+	}
+	srv, addr := start(t, cfg)
+	go func() { gate <- struct{}{} }()
+	c := dialWith(t, addr, "/x", ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{"User-Agent": {"me"}})})
+	c.text("text")
+	c.send(ws.NewBinaryFrame([]byte("b")))
+	c.send(ws.NewPingFrame([]byte("veto")))
+	c.send(ws.NewPingFrame([]byte("p")))
+	c.send(ws.NewPongFrame([]byte("q")))
+	go func() {
+		for range 6 {
+			gate <- struct{}{}
+		}
+	}()
+	c.want(ws.OpPong, "p")
+	eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 6 })
+	c.Close()
+	// The connection ends before the calls have been made.
+	eventually(t, func() bool { return srv.Stats().Conns == 0 })
+	close(gate)
+	<-closed
+	want := []string{"open me", "text", "binary b", "ping veto", "ping p", "pong q", "error true", "close 1006"}
+	mu.Lock()
+	defer mu.Unlock()
+	for i := range want {
+		if i >= len(got) || got[i] != want[i]+" value /x true true" {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// A panic, and even the end of its goroutine, costs the session of the call and nothing else.
+func TestBlockingPanic(t *testing.T) {
+	h := session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
+		switch string(m.Data) {
+		case "panic":
+			panic("blocking")
+		case "exit":
+			runtime.Goexit()
+		}
+		_ = s.Send(m.Opcode, m.Data)
+	}}
+	srv, addr := start(t, blockingRoute(h))
+	for range 20 {
+		c := dial(t, addr, "/")
+		c.text("panic")
+		if f := c.read(); f.Header.OpCode != ws.OpClose || string(f.Payload[:2]) != "\x03\xf3" { // 1011
+			t.Fatalf("%+v", f)
+		}
+		c.send(ws.NewCloseFrame(nil))
+		c.wantEOF()
+		c = dial(t, addr, "/")
+		c.text("exit")
+		c.text("after")
+		c.want(ws.OpText, "after")
+	}
+	st := srv.Stats()
+	if st.HandlerPanics != 20 || st.Blocking.Busy != 0 || st.Blocking.Size != 4 {
+		t.Errorf("%d panics, %+v", st.HandlerPanics, st.Blocking)
+	}
+}
+
+// Requests may be judged, and answered, by code that blocks.
+func TestBlockingHandshake(t *testing.T) {
+	gate := make(chan struct{})
+	cfg := blockingRoute(session.Echo{})
+	cfg.HandshakeTimeout = time.Second
+	r := &cfg.Routes[0]
+	r.Path = "/*"
+	r.OnUpgrade = func(u *session.Upgrade) error {
+		<-gate
+		switch string(u.Request.Path) {
+		case "/no":
+			return wsproto.Refusal(http.StatusUnauthorized, "no token")
+		case "/panic":
+			panic("judging")
+		}
+		return nil
+	}
+	r.HTTP = func(r *wsproto.Request) *wsproto.Response {
+		<-gate
+		return &wsproto.Response{Status: http.StatusOK, Body: append([]byte("hello "), r.Path...)}
+	}
+	cfg.Routes = append(cfg.Routes, session.Route{Path: "/echo", Handler: session.Echo{}})
+	_, addr := start(t, cfg)
+
+	// It takes as long as it takes, but no longer than a handshake may.
+	if resp, _ := request(t, addr, "GET /late", upgradeFields); resp.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("status %d for a judge that does not return", resp.StatusCode)
+	}
+	close(gate)
+	for path, status := range map[string]int{"/no": 401, "/panic": 500} {
+		if resp, _ := request(t, addr, "GET "+path, upgradeFields); resp.StatusCode != status {
+			t.Errorf("%s: status %d, want %d", path, resp.StatusCode, status)
+		}
+	}
+	if resp, body := request(t, addr, "GET /page", "Host: x\r\n"); resp.StatusCode != 200 || body != "hello /page" {
+		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+	for range 20 {
+		c := dial(t, addr, "/yes")
+		c.text("hello")
+		c.want(ws.OpText, "hello")
+		c.Close()
+	}
+}
+
+// A server that is closed waits for handlers, but not for ever.
+func TestBlockingClose(t *testing.T) {
+	gate, entered := make(chan struct{}), make(chan struct{})
+	done := make(chan struct{})
+	cfg := blockingRoute(session.HandlerFuncs{
+		Message: func(session.Session, session.Message) { close(entered); <-gate },
+		Close:   func(session.Session, session.CloseInfo) { close(done) },
+	})
+	cfg.BlockingTimeout = 10 * time.Millisecond
+	srv, err := session.NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := srv.Listen("127.0.0.1:0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, addr.String(), "/")
+	c.text("x")
+	<-entered
+	srv.Close()
+	select {
+	case <-done:
+		t.Error("OnClose was called while OnMessage ran")
+	default:
+	}
+	close(gate)
+	<-done
+}
+
+// A handler that holds up its goroutine is counted, once a call.
+func TestWatchdog(t *testing.T) {
+	for pool, blocking := range map[string]bool{"worker": false, "blocking": true} {
+		gate := make(chan struct{})
+		cfg := session.Config{Routes: []session.Route{{Path: "/", Blocking: blocking, Handler: session.HandlerFuncs{
+			Message: func(s session.Session, m session.Message) {
+				if string(m.Data) == "slow" {
+					<-gate
+				}
+				_ = s.Send(m.Opcode, m.Data)
+			},
+		}}}}
+		srv, addr := start(t, cfg)
+		c := dial(t, addr, "/")
+		for n := range uint64(2) {
+			for range 100 {
+				c.text("fast")
+				c.want(ws.OpText, "fast")
+			}
+			c.text("slow")
+			eventually(t, func() bool { return srv.Stats().SlowCalls[pool] == n+1 })
+			gate <- struct{}{}
+			c.want(ws.OpText, "slow")
+		}
+		if n := srv.Stats().SlowCalls[pool]; n != 2 {
+			t.Errorf("%s: %d slow calls", pool, n)
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+// What a paused client has sent is delivered when it is resumed, whoever pauses it.
+func TestPauseReading(t *testing.T) {
+	got := make(chan string, 100)
+	sessions := make(chan session.Session, 1)
+	cfg := oneRoute(session.HandlerFuncs{
+		Open: func(s session.Session, _ *wsproto.Request) { sessions <- s },
+		Message: func(s session.Session, m session.Message) {
+			if string(m.Data) == "pause" {
+				if err := s.PauseReading(); err != nil {
+					t.Error(err)
+				}
+			}
+			got <- string(m.Data)
+		},
+	})
+	cfg.MessageTimeout, cfg.FrameTimeout = 300*time.Millisecond, 300*time.Millisecond
+	for _, inline := range []bool{false, true} {
+		cfg.Routes[0].Inline = inline
+		srv, addr := start(t, cfg)
+		c := dial(t, addr, "/")
+		s := <-sessions
+		// All in one segment: what is behind the message that pauses is held back too.
+		batch := append(frames(1, func(int) ws.Frame { return ws.NewTextFrame([]byte("pause")) }),
+			frames(100, func(i int) ws.Frame { return ws.NewTextFrame([]byte(fmt.Sprint(i))) })...)
+		batch = append(batch, frames(1, func(int) ws.Frame { return ws.NewPingFrame([]byte("p")) })...)
+		batch = append(batch, 0x81, 0x85, 0, 0, 0, 0, 'h', 'a') // and the beginning of a frame
+		if _, err := c.Write(batch); err != nil {
+			t.Fatal(err)
+		}
+		if m := <-got; m != "pause" {
+			t.Fatalf("%q", m)
+		}
+		// Longer than a frame may take: the time, which is what this is about, does not count.
+		time.Sleep(700 * time.Millisecond)
+		if len(got) > 0 || !s.IsAvailable() {
+			t.Fatalf("%d messages came, available: %v", len(got), s.IsAvailable())
+		}
+		if err := s.ResumeReading(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 100 {
+			if m := <-got; m != fmt.Sprint(i) {
+				t.Fatalf("%q, want %d", m, i)
+			}
+		}
+		c.want(ws.OpPong, "p")
+		if err := s.PauseReading(); err != nil { // in the middle of a frame
+			t.Fatal(err)
+		}
+		time.Sleep(700 * time.Millisecond)
+		if _, err := c.Write([]byte("lf!")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ResumeReading(); err != nil {
+			t.Fatal(err)
+		}
+		if m := <-got; m != "half!" {
+			t.Fatalf("%q", m)
+		}
+		// A closing handshake is completed nevertheless.
+		if err := s.PauseReading(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(4000, ""); err != nil {
+			t.Fatal(err)
+		}
+		c.want(ws.OpClose, "\x0f\xa0")
+		c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(4000, "")))
+		c.wantEOF()
+		if err := s.ResumeReading(); !errors.Is(err, session.ErrClosed) {
+			t.Error(err)
+		}
+		if st := srv.Stats(); len(st.Evictions) > 0 {
+			t.Error(st.Evictions)
+		}
+	}
+}
+
+// Terminate needs nobody's consent.
+func TestTerminate(t *testing.T) {
+	h, ends := recorder()
+	sessions := make(chan session.Session, 1)
+	base := h.(session.HandlerFuncs)
+	base.Open = func(s session.Session, _ *wsproto.Request) { sessions <- s }
+	base.Message = func(s session.Session, _ session.Message) {
+		if err := s.Terminate(); err != nil {
+			t.Error(err)
+		}
+	}
+	_, addr := start(t, oneRoute(base))
+	for _, how := range []func(c *client, s session.Session){
+		func(c *client, s session.Session) { _ = s.Terminate() },
+		func(c *client, s session.Session) { c.text("terminate") },
+		func(c *client, s session.Session) { _ = s.PauseReading(); _ = s.Terminate() },
+	} {
+		c := dial(t, addr, "/")
+		s := <-sessions
+		how(c, s)
+		if f, err := readFrame(c.r); err == nil {
+			t.Errorf("read %+v", f)
+		}
+		ends.want(t, session.CloseInfo{Code: 1006, Initiator: session.ByServer})
+		if err := s.Terminate(); !errors.Is(err, session.ErrClosed) {
+			t.Error(err)
+		}
+	}
+	// In a closing handshake that the client does not complete, too.
+	c := dial(t, addr, "/")
+	s := <-sessions
+	if err := s.Close(4001, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Terminate(); err != nil {
+		t.Fatal(err)
+	}
+	ends.want(t, session.CloseInfo{Code: 4001, Initiator: session.ByServer})
+	_ = c
+}
+
+func TestLatency(t *testing.T) {
+	sessions := make(chan session.Session, 1)
+	_, addr := start(t, oneRoute(session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { sessions <- s }}))
+	c := dial(t, addr, "/")
+	s := <-sessions
+	if d := s.Latency(); d != 0 {
+		t.Errorf("%v before any ping", d)
+	}
+	for _, wait := range []time.Duration{50 * time.Millisecond, 0} {
+		if err := s.Ping(); err != nil {
+			t.Fatal(err)
+		}
+		f := c.read()
+		for range 3 { // what no ping of ours has said does not count
+			c.send(ws.NewPongFrame([]byte("12345678")))
+		}
+		time.Sleep(wait)
+		before := s.Latency()
+		c.send(ws.NewPongFrame(f.Payload))
+		eventually(t, func() bool { return s.Latency() != before })
+		if d := s.Latency(); d < wait || d > wait+10*time.Second {
+			t.Errorf("latency %v, waited %v", d, wait)
+		}
+	}
+	c.Close()
+	eventually(t, func() bool { return !s.IsAvailable() })
+	if d := s.Latency(); d != 0 {
+		t.Errorf("%v after the end", d)
+	}
+}
+
+// A client that sends more than it may is slowed down, and loses nothing.
+func TestRate(t *testing.T) {
+	for name, rate := range map[string]session.Rate{
+		"messages": {Messages: 200, MessageBurst: 20},
+		"bytes":    {Bytes: 20_000, ByteBurst: 2000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := make(chan string, 1000)
+			cfg := oneRoute(session.HandlerFuncs{Message: func(_ session.Session, m session.Message) { got <- string(m.Data) }})
+			cfg.Routes[0].Rate = rate
+			srv, addr := start(t, cfg)
+			c := dial(t, addr, "/")
+			began := time.Now()
+			const n = 220
+			if _, err := c.Write(frames(n, func(i int) ws.Frame { return ws.NewTextFrame(fmt.Appendf(nil, "%0100d", i)) })); err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				if m := <-got; m != fmt.Sprintf("%0100d", i) {
+					t.Fatalf("%q, want %d", m, i)
+				}
+			}
+			// 20 at once, and 200 in a second. How much longer depends on the machine.
+			if took := time.Since(began); took < 900*time.Millisecond {
+				t.Errorf("%d messages in %v", n, took)
+			}
+			if st := srv.Stats(); st.Throttled == 0 || len(st.Evictions) > 0 {
+				t.Errorf("throttled %d times, %v", st.Throttled, st.Evictions)
+			}
+		})
+	}
+}
+
+// Who sends too much for too long is closed with 1008.
+func TestRateAbuse(t *testing.T) {
+	h, ends := recorder()
+	cfg := oneRoute(h)
+	cfg.Routes[0].Rate = session.Rate{Messages: 50, Patience: 500 * time.Millisecond}
+	srv, addr := start(t, cfg)
+	c := dial(t, addr, "/")
+	go func() {
+		for {
+			if _, err := c.Write(frames(10, func(int) ws.Frame { return ws.NewTextFrame(make([]byte, 1000)) })); err != nil {
+				return
+			}
+		}
+	}()
+	ends.want(t, session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer})
+	if st := srv.Stats(); st.Evictions["rate_limit"] != 1 {
+		t.Error(st.Evictions)
+	}
+}
+
+func TestRateOfConfig(t *testing.T) {
+	for _, r := range []session.Rate{{Messages: -1}, {Bytes: -1}, {MessageBurst: 1}, {ByteBurst: 1}, {Messages: 1, Patience: -1}} {
+		cfg := oneRoute(session.Echo{})
+		cfg.Routes[0].Rate = r
+		if _, err := session.NewServer(cfg); err == nil {
+			t.Errorf("%+v is accepted", r)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Rate bounds what a client may send. Who sends more is not read from until it is within its rate
+// again, which slows it down (TCP flow control); who still does so for Patience is closed with 1008.
+type Rate struct {
+	Messages int // a second, for long; 0: no bound
+	Bytes    int // of payload a second, decompressed, for long; 0: no bound
+	// MessageBurst and ByteBurst are what may come at once, beyond which reading stops.
+	// Default: those of a second. A larger message than that is taken, and paid for afterwards.
+	MessageBurst, ByteBurst int
+	// Patience is for how long a client may exceed its rate without a second's break. Default
+	// 30 s.
+	Patience time.Duration
+}
+
+func (r *Rate) withDefaults() error {
+	if r.Messages < 0 || r.Bytes < 0 || r.MessageBurst < 0 || r.ByteBurst < 0 || r.Patience < 0 {
+		return errors.New("negative rate")
+	}
+	if r.MessageBurst > 0 && r.Messages == 0 || r.ByteBurst > 0 && r.Bytes == 0 {
+		return fmt.Errorf("a burst without a rate")
+	}
+	if r.MessageBurst == 0 {
+		r.MessageBurst = r.Messages
+	}
+	if r.ByteBurst == 0 {
+		r.ByteBurst = r.Bytes
+	}
+	if r.Patience == 0 {
+		r.Patience = 30 * time.Second
+	}
+	return nil
+}
+
+// throttle is what a client of a route with a Rate has left. The owner's. A second without being
+// throttled ends an offence.
+type throttle struct {
+	messages, bytes float64 // may be negative: owed
+	at              uint32  // when they were that many; ms of the gateway's time
+	since, last     uint32  // when the offence began, and when it was seen last; ms
+	offending       bool
+}
+
+// start gives a new client all it may have.
+func (th *throttle) start(r *Rate, now uint32) {
+	*th = throttle{messages: float64(r.MessageBurst), bytes: float64(r.ByteBurst), at: now}
+}
+
+func (th *throttle) refill(r *Rate, now uint32) {
+	d := float64(now-th.at) / 1000
+	th.at = now
+	th.messages = min(float64(r.MessageBurst), th.messages+d*float64(r.Messages))
+	th.bytes = min(float64(r.ByteBurst), th.bytes+d*float64(r.Bytes))
+}
+
+// take takes a message of n bytes.
+func (th *throttle) take(n int) {
+	th.messages--
+	th.bytes -= float64(n)
+}
+
+// wait returns when the client may be read from again.
+func (th *throttle) wait(r *Rate) time.Duration {
+	seconds := 0.0
+	if r.Messages > 0 && th.messages < 0 {
+		seconds = -th.messages / float64(r.Messages)
+	}
+	if r.Bytes > 0 && th.bytes < 0 {
+		seconds = max(seconds, -th.bytes/float64(r.Bytes))
+	}
+	if seconds == 0 {
+		return 0
+	}
+	return max(time.Millisecond, time.Duration(seconds*float64(time.Second)))
+}
+
+// offence notes that the client has had to be stopped, and reports whether it has been so for too
+// long.
+func (th *throttle) offence(r *Rate, now uint32) (tooLong bool) {
+	if !th.offending || now-th.last > 1000 {
+		th.offending, th.since = true, now
+	}
+	th.last = now
+	return time.Duration(now-th.since)*time.Millisecond > r.Patience
+}
+
+func (s *Server) throttle(c conn) *throttle { return s.throttles.At(c.Index()) }
+
+// throttled reports whether a client has sent more than it may.
+func (s *Server) throttled(c conn, route *route) bool {
+	th := s.throttle(c)
+	if th.wait(&route.Rate) == 0 {
+		return false
+	}
+	th.refill(&route.Rate, s.tr.Now())
+	return th.wait(&route.Rate) > 0
+}
