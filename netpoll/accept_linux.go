@@ -33,6 +33,7 @@ const (
 // listener is one listening socket, watched by one loop.
 type listener struct {
 	addr net.Addr
+	name unix.Sockaddr // addr
 	loop *loop
 
 	mu sync.Mutex // held for each use of fd, so that it is not closed meanwhile
@@ -197,6 +198,9 @@ func (a *acceptor) serve(l *loop, n int) {
 			if errno == unix.EMFILE || errno == unix.ENFILE {
 				a.shed(ln)
 			}
+			if errno == unix.EINVAL {
+				a.revive(ln)
+			}
 			a.pause(n, restError, "error")
 			return
 		}
@@ -220,6 +224,18 @@ func (a *acceptor) shed(ln *listener) {
 		}
 	}
 	a.spareFD = openSpare()
+}
+
+// revive makes a socket listen that does not any more, as after somebody's shutdown(2).
+func (a *acceptor) revive(ln *listener) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.fd < 0 {
+		return
+	}
+	_ = unix.Bind(ln.fd, ln.name) // fails where it still is bound
+	err := unix.Listen(ln.fd, a.r.cfg.Socket.Backlog)
+	a.r.cfg.Logger.Error("a socket did not listen any more", "addr", ln.addr.String(), "listening_again", err == nil, "err", err)
 }
 
 // take accepts a connection; EAGAIN when there is none, or the listener is closed.

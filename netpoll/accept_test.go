@@ -273,3 +273,43 @@ func TestReusePort(t *testing.T) {
 		t.Errorf("accepted %d and %d of 50", n1, n2)
 	}
 }
+
+// A socket that has been made to stop listening listens again, on the same address.
+func TestListensAgain(t *testing.T) {
+	opened := make(chan netpoll.Conn, 1)
+	r, err := netpoll.New(netpoll.Config{}, &funcs{opened: func(t *netpoll.Turn) { opened <- t.Conn() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	addr, err := r.Listen("127.0.0.1:0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		for fd := 3; fd < 1000; fd++ {
+			listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+			name, _ := unix.Getsockname(fd)
+			if in, ok := name.(*unix.SockaddrInet4); err == nil && ok && listening == 1 && in.Port == addr.(*net.TCPAddr).Port {
+				_ = unix.Shutdown(fd, unix.SHUT_RD)
+			}
+		}
+		for began := time.Now(); ; {
+			c, err := net.Dial("tcp", addr.String())
+			if err == nil {
+				<-opened
+				_ = c.Close()
+				break
+			}
+			if time.Since(began) > 10*time.Second {
+				t.Fatal(err, r.Stats().AcceptErrors)
+			}
+		}
+	}
+	if n := r.Stats().AcceptErrors["EINVAL"]; n < 3 {
+		t.Errorf("%d errors", n)
+	}
+}

@@ -101,7 +101,11 @@ func (r *Reactor) adopt(ln net.Listener, raw func() (syscall.RawConn, error)) (n
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, err
 	}
-	r.acceptor.add(&listener{fd: fd, addr: ln.Addr()})
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, listenError(ln.Addr().String(), err)
+	}
+	r.acceptor.add(&listener{fd: fd, addr: ln.Addr(), name: name})
 	return ln.Addr(), nil
 }
 
