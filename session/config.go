@@ -60,7 +60,18 @@ type Config struct {
 
 	Deflate Deflate
 
+	// OnMembership is told who has joined and left channels, by one goroutine, one channel after the
+	// other, at most once in MembershipInterval (default 1 s) for each. It may block: what
+	// happens meanwhile is gathered.
+	OnMembership       func(MembershipChange)
+	MembershipInterval time.Duration
+	// OnFail is told of handshakes that did not lead to a session. It must not block.
+	OnFail func(Failure)
+
 	Logger *slog.Logger // default: discard
+	// AccessLog gets a line for every handshake and every end of a session; nil for none. Its
+	// handler must not block.
+	AccessLog *slog.Logger
 }
 
 // Deflate bounds what compression (permessage-deflate, RFC 7692) costs. It is on where
@@ -173,6 +184,7 @@ func (c Config) withDefaults() (Config, error) {
 	duration("MessageTimeout", &c.MessageTimeout, 30*time.Second)
 	duration("PingInterval", &c.PingInterval, 27*time.Second)
 	duration("PingTimeout", &c.PingTimeout, 20*time.Second)
+	duration("MembershipInterval", &c.MembershipInterval, time.Second)
 	duration("BlockingTimeout", &c.BlockingTimeout, 10*time.Second)
 	if c.MinRate < 0 || c.InboundBytes < 0 {
 		err = errors.Join(err, errors.New("session: Config.MinRate and InboundBytes must not be negative"))

@@ -53,6 +53,10 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	c, l := t.Conn(), t.Local().(*local)
 	err := wsproto.ParseRequest(p[:n], &s.cfg.Head, &l.req)
 	l.head = string(l.req.Method) == "HEAD"
+	if err == nil {
+		l.reqOf = c
+		defer func() { l.reqOf = 0 }()
+	}
 	if err == nil && n < len(p) {
 		// A client must wait for the answer (RFC 6455 §4.1). What comes before it may be
 		// a smuggled second request.
@@ -127,6 +131,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	rec.store(m)
 	s.open.Add(1)
 	s.stats.handshake(101)
+	s.accepted(c, &l.req)
 	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
 	if route.Blocking {
 		req := copyRequest(p[:n], &s.cfg.Head)
@@ -286,6 +291,7 @@ func (s *Server) refuse(t *netpoll.Turn, rec *record, err error) {
 	_ = s.tr.SendFinal(t.Conn(), l.scratch) // or the socket has failed
 	l.shrink()
 	s.stats.handshake(status)
+	s.failed(t.Conn(), l, status, err)
 	s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 	t.CloseFlushed(true)
 }

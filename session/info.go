@@ -141,6 +141,12 @@ func (s Session) Cookie(name string) (value string, ok bool) {
 	return "", false
 }
 
+// Origin returns the Origin of the request, if Route.Retain names it.
+func (s Session) Origin() string { return s.Header("Origin") }
+
+// Host returns the Host of the request, if Route.Retain names it.
+func (s Session) Host() string { return s.Header("Host") }
+
 // Query returns the query of the request, without its "?", if Route.RetainQuery keeps it.
 func (s Session) Query() string {
 	if s.srv == nil {

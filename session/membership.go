@@ -39,7 +39,10 @@ func (s *Server) join(c conn, channel string) error {
 		if rec.closing(c) {
 			return ErrClosed
 		}
-		_, err := s.channels.join(c, &rec.subs, channel)
+		joined, err := s.channels.join(c, &rec.subs, channel)
+		if joined {
+			s.presence.note(c, channel, 1)
+		}
 		return err
 	})
 }
@@ -61,7 +64,9 @@ func (s *Server) owned(c conn, f func(rec *record) error) error {
 
 func (s *Server) leave(c conn, channel string) {
 	_ = s.owned(c, func(rec *record) error {
-		s.channels.leave(c, &rec.subs, channel)
+		if s.channels.leave(c, &rec.subs, channel) {
+			s.presence.note(c, channel, -1)
+		}
 		return nil
 	})
 }
@@ -71,6 +76,11 @@ func (s *Server) leaveAll(c conn, rec *record) {
 	lock := s.channels.owner(c)
 	lock.Lock()
 	defer lock.Unlock()
+	if s.presence != nil {
+		for name := range s.channels.names(rec.subs) {
+			s.presence.note(c, name, -1)
+		}
+	}
 	s.channels.leaveAll(c, &rec.subs)
 }
 

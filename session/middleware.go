@@ -1,6 +1,9 @@
 package session
 
-import "wsgateway/wsproto"
+import (
+	"net/url"
+	"strings"
+)
 
 // Middleware changes what a handler does: it returns one that calls next where it likes. Funcs gives it
 // all of next's functions to start from.
@@ -59,4 +62,7 @@ func SameOrigin(u *Upgrade) error {
 	return errOrigin
 }
 
-var _ = wsproto.OpText
+func sameHost(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
+}

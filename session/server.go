@@ -46,6 +46,7 @@ type Server struct {
 
 	channels *channels
 	fanout   *fanout
+	presence *presence // nil if nobody wants to know
 
 	open     atomic.Int64 // sessions between OnOpen and OnClose
 	draining atomic.Bool
@@ -79,6 +80,9 @@ func NewServer(cfg Config) (*Server, error) {
 	s.live = newLiveness(n, cfg.PingInterval, cfg.PingTimeout)
 	s.channels = newChannels(n, cfg.SessionChannels, runtime.GOMAXPROCS(0))
 	s.fanout = newFanout(s, s.channels.parts, cfg.Publications, cfg.PublicationBytes)
+	if cfg.OnMembership != nil {
+		s.presence = newPresence(s, cfg.MembershipInterval, cfg.OnMembership)
+	}
 	s.control = makeRate(cfg.ControlRate, cfg.ControlBurst)
 	s.tiny = make([]rate, len(cfg.Routes))
 	for i, r := range cfg.Routes {
@@ -106,6 +110,10 @@ func (s *Server) Listen(addr string, reusePort bool) (net.Addr, error) {
 	return s.reactor.Listen(addr, reusePort)
 }
 
+// StopListening closes all listeners: nobody can connect any more, and who is connected stays. Unix
+// sockets are removed.
+func (s *Server) StopListening() { s.reactor.StopAccepting() }
+
 // Start starts serving. It returns at once.
 func (s *Server) Start() error {
 	if err := s.reactor.Start(); err != nil {
@@ -115,6 +123,9 @@ func (s *Server) Start() error {
 	s.stopSweep = cancel
 	s.sweeping.Add(1)
 	s.fanout.start()
+	if s.presence != nil {
+		s.presence.start()
+	}
 	go func() { // ended by cancel, awaited by Close
 		defer s.sweeping.Done()
 		s.sweep(ctx)
@@ -153,6 +164,9 @@ func (s *Server) Close() {
 		s.fanout.close()
 	}
 	s.reactor.Close()
+	if s.presence != nil && s.stopSweep != nil {
+		s.presence.close()
+	}
 	if s.exec != nil {
 		if n := s.exec.close(s.cfg.BlockingTimeout); n > 0 {
 			s.log.Error("calls of handlers do not return", "calls", n, "waited", s.cfg.BlockingTimeout)
@@ -188,6 +202,7 @@ type local struct {
 	dec      wsproto.Decoder // zero between turns
 	decBusy  bool            // in use
 	req      wsproto.Request
+	reqOf    conn // whose request req is; 0 once it is answered
 	upgrader *wsproto.Upgrader
 	inflater *wsproto.Inflater // made when it is needed first
 	scratch  []byte
@@ -289,6 +304,7 @@ func (s *Server) Ended(t *netpoll.Turn) {
 	rec := s.record(t.Conn())
 	if rec.load().phase() == phaseHandshake {
 		s.stats.handshake(statusAborted)
+		s.failed(t.Conn(), t.Local().(*local), statusAborted, nil)
 	}
 	s.fault(t.Conn(), rec, ErrBroken)
 	t.CloseFlushed(false)
@@ -311,6 +327,7 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			s.stats.evictions.Inc("handshake_timeout")
 			if rec.part == 0 { // it never said a word: no request to answer
 				s.stats.handshake(statusAborted)
+				s.failed(c, t.Local().(*local), statusAborted, nil)
 				s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 				t.CloseFlushed(false)
 				return
@@ -418,6 +435,7 @@ func (s *Server) Closed(t *netpoll.Turn, err error) {
 	rec := s.record(c)
 	if rec.load().phase() == phaseHandshake {
 		s.stats.handshake(statusAborted)
+		s.failed(c, t.Local().(*local), statusAborted, nil)
 		if s.exec != nil {
 			s.exec.forget(c)
 		}
@@ -454,10 +472,11 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 	rec.begin(c, by, code)
 	by, code = rec.end()
 	s.leaveAll(c, rec)
+	info := CloseInfo{code, reason, by, clean}
+	s.left(c, info)
 	s.open.Add(-1)
 	s.giveUpDeflate(m.deflated())
 	s.stats.closed(code, by)
-	info := CloseInfo{code, reason, by, clean}
 	if s.blocking(m) {
 		end := &ended{meta: m, extra: s.extra(c), peer: s.tr.Peer(c)}
 		s.exec.post(c, end, func() {

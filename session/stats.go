@@ -135,6 +135,8 @@ type ChannelStats struct {
 	WaitingBytes      int64  // of them
 	WaitingBytesLimit int64
 
+	Untold uint64 // changes of membership that OnMembership was not told of: too many channels
+
 	Delivered uint64 // messages of publications accepted for sending to a member
 	Missed    uint64 // members that were closing, or did not read fast enough
 }
@@ -208,6 +210,11 @@ func (s *Server) Stats() Stats {
 		WaitingBytesLimit: f.most,
 		Delivered:         f.delivered.Load(),
 		Missed:            f.missed.Load(),
+	}
+	if p := s.presence; p != nil {
+		p.mu.Lock()
+		st.Channels.Untold = p.dropped
+		p.mu.Unlock()
 	}
 	if d := s.deflate; d != nil {
 		st.Deflate.Sessions, st.Deflate.SessionsLimit = int(d.sessions.Load()), int(d.limit)

@@ -20,6 +20,9 @@ var allowed = map[string][]string{
 	"channels":         {"session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
 	"metrics":          {"session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
 	"cmd/gateway":      {"metrics", "channels", "session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
+	"examples/echo":    {"session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
+	"examples/chat":    {"session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
+	"examples/ticker":  {"session", "netpoll", "wsproto", "internal/slab", "internal/counter"},
 }
 
 // independent are trees that depend on nothing outside of themselves, so that they cannot share

@@ -1,0 +1,350 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestSubscribe(t *testing.T) {
+	m, addr := start(t, 100, 3)
+	c := dial(t, addr)
+	if got := c.read(); len(got.Symbols) != 100 || got.Symbols[0] != "AAA" || got.Symbols[99] != "ADV" || got.Watch != 3 {
+		t.Fatalf("it said %+v first", got)
+	}
+	price := func(symbol string) {
+		t.Helper()
+		if got, want := c.read(), m.price(symbol); got.Symbol != symbol || got.Price != want {
+			t.Fatalf("got %+v, want %s at %.2f", got, symbol, want)
+		}
+	}
+	// Each price comes at once, and whenever it changes.
+	c.send(`{"subscribe":["AAA","AAB"]}`)
+	price("AAA")
+	price("AAB")
+	for range 3 {
+		for _, symbol := range []string{"AAB", "AAC", "AAA"} { // AAC is not watched
+			m.move(symbol)
+		}
+		price("AAB")
+		price("AAA")
+	}
+	// With one request some may go and others come: the symbols that go are first.
+	c.send(`{"subscribe":["AAC","AAD"],"unsubscribe":["AAA"]}`)
+	price("AAC")
+	price("AAD")
+	m.move("AAA")
+	m.move("AAD")
+	price("AAD")
+
+	for request, want := range map[string]string{
+		`{"subscribe":["AAE"]}`:                              "AAE is one too many: at most 3 can be watched",
+		`{"subscribe":["AAA","XYZ"]}`:                        `unknown symbol "XYZ"`,
+		`{"unsubscribe":["aac"]}`:                            `unknown symbol "aac"`,
+		`{"subscribe":["` + strings.Repeat("x", 900) + `"]}`: `unknown symbol "` + strings.Repeat("x", 20) + `"`,
+		`{"subscribe":"AAA"}`:                                `send {"subscribe":["AAA"]} or {"unsubscribe":["AAA"]}`,
+		`subscribe AAA`:                                      `send {"subscribe":["AAA"]} or {"unsubscribe":["AAA"]}`,
+		`{}`:                                                 `send {"subscribe":["AAA"]} or {"unsubscribe":["AAA"]}`,
+	} {
+		c.send(request)
+		if got := c.read(); got.Error != want {
+			t.Errorf("%.60s: got %+v, want %s", request, got, want)
+		}
+	}
+	if n := m.srv.Stats().Channels.Subscriptions; n != 3 {
+		t.Errorf("%d subscriptions, want 3", n)
+	}
+	c.send(`{"subscribe":["` + strings.Repeat("x", 2000) + `"]}`)
+	c.wantClose(ws.StatusMessageTooBig)
+}
+
+// A client that does not read for a while gets the latest price of each symbol afterwards, and
+// stays. Another one, which reads, misses nothing meanwhile.
+func TestSlowClientGetsLatestPrices(t *testing.T) {
+	const symbols = 200
+	m, addr := start(t, 2*symbols, symbols)
+	slow, quick := dial(t, addr), dial(t, addr)
+	names := slow.read().Symbols[:symbols]
+	_ = quick.read()
+	request, _ := json.Marshal(map[string][]string{"subscribe": names})
+	slow.send(string(request))
+	for range symbols { // now it is subscribed
+		_ = slow.read()
+	}
+	quick.send(`{"subscribe":["AAA"]}`)
+	_ = quick.read()
+
+	// The slow one does not read until prices have been replaced in its queue, each of them many
+	// times over.
+	rounds := 0
+	for m.srv.Stats().Conflated < 20*symbols {
+		if rounds++; rounds > 100_000 {
+			t.Fatalf("nothing is replaced: %+v", m.srv.Stats())
+		}
+		for _, name := range names {
+			m.move(name)
+		}
+		if got, want := quick.read().Price, m.price("AAA"); got != want {
+			t.Fatalf("the quick client got %.2f, want %.2f", got, want)
+		}
+	}
+	// Now it reads. What it gets last of each symbol is the latest.
+	sent := uint64(rounds * symbols)
+	latest, got := make(map[string]float64), uint64(0)
+	for lost := m.srv.Stats().Conflated; got < sent-lost; got++ {
+		p := slow.read()
+		latest[p.Symbol] = p.Price
+	}
+	for _, name := range names {
+		if latest[name] != m.price(name) {
+			t.Errorf("%s: got %.2f at last, want %.2f", name, latest[name], m.price(name))
+		}
+	}
+	t.Logf("%d prices, of which %d were read", sent, got)
+
+	// It goes on as if nothing had been.
+	m.move("AAB")
+	if p := slow.read(); p.Symbol != "AAB" || p.Price != m.price("AAB") {
+		t.Errorf("got %+v, want AAB at %.2f", p, m.price("AAB"))
+	}
+	if st := m.srv.Stats(); st.Sessions != 2 || st.Dropped != 0 || len(st.SlowConsumers) != 0 {
+		t.Errorf("%d sessions, %d messages dropped, slow consumers: %v", st.Sessions, st.Dropped, st.SlowConsumers)
+	}
+}
+
+// So many watch one symbol that the server's own goroutines publish to them, and more prices come than
+// they can send. Clients come meanwhile. None is left with an old price.
+func TestManyWatchOneSymbol(t *testing.T) {
+	m, addr := start(t, 1, 1)
+	var moving sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	moving.Go(func() {
+		var err error
+		for ctx.Err() == nil || err == nil && t.Context().Err() == nil { // until the last one is refused
+			err = m.publish(m.quotes[0], true)
+		}
+	})
+	var clients []*client
+	var last []float64 // that each of them has got
+	for range 80 {
+		c := dial(t, addr)
+		_ = c.read()
+		c.send(`{"subscribe":["AAA"]}`)
+		clients = append(clients, c)
+		last = append(last, c.read().Price)
+	}
+	cancel()
+	moving.Wait()
+	for len(m.late) > 0 || m.srv.Stats().Channels.Waiting > 0 {
+		m.step(0)
+		runtime.Gosched()
+	}
+	want := m.price("AAA")
+	for i, c := range clients {
+		c.send(`{}`) // its answer is the end
+		for p := c.read(); p.Error == ""; p = c.read() {
+			last[i] = p.Price
+		}
+		if last[i] != want {
+			t.Fatalf("client %d got %.2f at last, want %.2f", i, last[i], want)
+		}
+	}
+}
+
+// The clock moves the prices while clients come, look and go.
+func TestTrade(t *testing.T) {
+	m, addr := start(t, 50, 50)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.trade(ctx, 10_000)
+	}()
+	for range 5 {
+		c := dial(t, addr)
+		request, _ := json.Marshal(map[string][]string{"subscribe": c.read().Symbols})
+		c.send(string(request))
+		changes := make(map[string]int)
+		last := make(map[string]float64)
+		for len(changes) < 50 {
+			p := c.read()
+			if p.Price < 1 || m.bySymbol[p.Symbol] == nil {
+				t.Fatalf("got %+v", p)
+			}
+			if before, ok := last[p.Symbol]; ok && before != p.Price {
+				changes[p.Symbol]++
+			}
+			last[p.Symbol] = p.Price
+		}
+		c.Close()
+	}
+	cancel()
+	<-done
+}
+
+func TestPageAndOrigin(t *testing.T) {
+	_, addr := start(t, 10, 10)
+	res, err := http.Get("http://" + addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil || res.StatusCode != 200 || !bytes.Equal(body, page) || res.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("the page: %s, %v, %v", res.Status, res.Header, err)
+	}
+	for origin, want := range map[string]int{"http://" + addr: 101, "http://evil.example": 403, "null": 403} {
+		conn, br, _, err := ws.Dialer{Header: ws.HandshakeHeaderHTTP{"Origin": {origin}}}.Dial(t.Context(), "ws://"+addr+"/")
+		status := 101
+		if refused, ok := errors.AsType[ws.StatusError](err); ok {
+			status = int(refused)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if conn != nil {
+			conn.Close()
+		}
+		if br != nil {
+			ws.PutReader(br)
+		}
+		if status != want {
+			t.Errorf("from %s: %d, want %d", origin, status, want)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, f := range []struct{ symbols, watch, rate int }{{0, 1, 1}, {maxSymbols + 1, 1, 1}, {1, 0, 1}, {1, 1, 0}} {
+		if err := run("127.0.0.1:0", f.symbols, f.watch, f.rate); err == nil {
+			t.Errorf("%+v is accepted", f)
+		}
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	m, addr := start(t, 10, 10)
+	c := dial(t, addr)
+	_ = c.read()
+	done := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		done <- m.srv.Shutdown(ctx)
+	}()
+	c.wantClose(ws.StatusGoingAway)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// move changes and publishes a price.
+func (m *market) move(symbol string) { _ = m.publish(m.bySymbol[symbol], true) }
+
+// price returns the current price.
+func (m *market) price(symbol string) float64 {
+	q := m.bySymbol[symbol]
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var p answer
+	if err := json.Unmarshal(q.message(), &p); err != nil {
+		panic(fmt.Sprintf("%s: %v", q.message(), err))
+	}
+	return p.Price
+}
+
+// start runs the server until the test ends, and checks that nobody is left in it.
+func start(t *testing.T, symbols, watch int) (*market, string) {
+	t.Helper()
+	m, addr, err := newServer("127.0.0.1:0", symbols, watch, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		m.srv.Close()
+		http.DefaultClient.CloseIdleConnections()
+		if st := m.srv.Stats(); st.Sessions != 0 || st.HandlerPanics != 0 || st.Channels.Subscriptions != 0 || st.QueueBytes != 0 {
+			t.Errorf("%d sessions, %d subscriptions, %d queued bytes are left; %d panics",
+				st.Sessions, st.Channels.Subscriptions, st.QueueBytes, st.HandlerPanics)
+		}
+	})
+	return m, addr.String()
+}
+
+// answer is any message of the server.
+type answer struct {
+	Symbols []string
+	Watch   int
+	Symbol  string
+	Price   float64
+	Error   string
+}
+
+// client reads through br, which may hold what came together with the answer to the handshake.
+type client struct {
+	t *testing.T
+	net.Conn
+	br *bufio.Reader
+}
+
+func (c *client) Read(p []byte) (int, error) { return c.br.Read(p) }
+
+func dial(t *testing.T, addr string) *client {
+	t.Helper()
+	conn, br, _, err := ws.Dial(t.Context(), "ws://"+addr+"/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+	if br == nil {
+		br = bufio.NewReader(conn)
+	}
+	return &client{t, conn, br}
+}
+
+func (c *client) send(text string) {
+	c.t.Helper()
+	if err := wsutil.WriteClientText(c, []byte(text)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *client) read() (m answer) {
+	c.t.Helper()
+	p, err := wsutil.ReadServerText(c)
+	if err == nil {
+		err = json.Unmarshal(p, &m)
+	}
+	if err != nil {
+		c.t.Fatalf("%v, %.200q", err, p)
+	}
+	return m
+}
+
+func (c *client) wantClose(want ws.StatusCode) {
+	c.t.Helper()
+	_, err := wsutil.ReadServerText(c)
+	if closed, ok := errors.AsType[wsutil.ClosedError](err); !ok || closed.Code != want {
+		c.t.Fatalf("got %v, want %d", err, want)
+	}
+}

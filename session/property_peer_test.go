@@ -1,0 +1,235 @@
+package session_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"pgregory.net/rapid"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+// scribe is a client that keeps the text messages it receives.
+type scribe struct {
+	session.Session
+	conn net.Conn
+	over chan session.CloseInfo // from OnClose
+
+	mu     sync.Mutex
+	moved  *sync.Cond
+	got    []string
+	marks  int // marks read, see meets
+	paused bool
+	ended  bool // it has read until the end of the connection
+}
+
+// party is a server with scribes, for one run of a property.
+type party struct {
+	srv    *session.Server
+	addr   string
+	opened chan session.Session
+
+	mu   sync.Mutex
+	over map[session.Session]chan session.CloseInfo
+}
+
+func newParty(t *rapid.T, dir string, cfg session.Config) *party {
+	p := &party{opened: make(chan session.Session, 1), over: make(map[session.Session]chan session.CloseInfo)}
+	cfg.Routes = []session.Route{{Path: "/", Handler: p}, {Path: "/other", Handler: p}}
+	var err error
+	if p.srv, err = session.NewServer(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.srv.Close)
+	p.addr = filepath.Join(dir, "s")
+	if _, err = p.srv.Listen("unix:"+p.addr, false); err == nil {
+		err = p.srv.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (p *party) OnOpen(s session.Session, _ *wsproto.Request) {
+	p.mu.Lock()
+	p.over[s] = make(chan session.CloseInfo, 1)
+	p.mu.Unlock()
+	p.opened <- s
+}
+
+func (p *party) OnMessage(session.Session, session.Message) {}
+
+func (p *party) OnClose(s session.Session, c session.CloseInfo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over[s] <- c
+}
+
+// join connects one client.
+func (p *party) join(t *rapid.T) *scribe {
+	dialer := ws.Dialer{NetDial: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", p.addr) }}
+	conn, br, _, err := dialer.Dial(context.Background(), "ws://x/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	if br == nil {
+		br = bufio.NewReader(conn)
+	}
+	r := &scribe{Session: <-p.opened, conn: conn}
+	p.mu.Lock()
+	r.over = p.over[r.Session]
+	p.mu.Unlock()
+	r.moved = sync.NewCond(&r.mu)
+	go r.read(br)
+	return r
+}
+
+// read is over when the connection is.
+func (r *scribe) read(br *bufio.Reader) {
+	for {
+		r.awaitTurn()
+		f, err := readFrame(br)
+		if err != nil {
+			break
+		}
+		switch f.Header.OpCode {
+		case ws.OpText:
+			r.keep(string(f.Payload))
+		case ws.OpClose:
+			_ = ws.WriteFrame(r.conn, ws.MaskFrame(ws.NewCloseFrame(f.Payload))) // or it is the answer to ours
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	r.moved.Broadcast()
+}
+
+// awaitTurn waits while the client is paused.
+func (r *scribe) awaitTurn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.paused {
+		r.moved.Wait()
+	}
+}
+
+func (r *scribe) keep(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if strings.HasPrefix(text, "mark ") {
+		r.marks++
+	} else {
+		r.got = append(r.got, text)
+	}
+	r.moved.Broadcast()
+}
+
+// pause stops reading after the next message, and goes on with it.
+func (r *scribe) pause(yes bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.paused = yes
+	r.moved.Broadcast()
+}
+
+// mark sends something that meets waits for: all that has been sent before comes before it.
+func (r *scribe) mark() error { return r.SendText(fmt.Sprint("mark ", r.ID())) }
+
+// meets waits until the client has read n marks, and returns what it has received.
+func (r *scribe) meets(n int) (got []string, ok bool) {
+	r.pause(false)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.marks < n && !r.ended {
+		r.moved.Wait()
+	}
+	return r.got, r.marks == n
+}
+
+// rest waits until the client has read all there will ever be, and returns what it has received.
+func (r *scribe) rest() []string {
+	r.pause(false)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.ended {
+		r.moved.Wait()
+	}
+	return r.got
+}
+
+// endings are ways for a session to end.
+var endings = map[string]func(r *scribe) error{
+	"client close": func(r *scribe) error { _, err := io.WriteString(r.conn, closeFrame(0)); return err },
+	"server close": func(r *scribe) error { return r.Session.Close(4000, "") },
+	"reset":        func(r *scribe) error { return r.conn.Close() },
+	"overflow": func(r *scribe) error {
+		r.pause(true)
+		for r.SendBinary(block) == nil {
+		}
+		if r.SendText("behind a gap") == nil {
+			return errors.New("sent although a message before it was refused")
+		}
+		return nil
+	},
+}
+
+// lossy are endings after which the client has not read all that it was sent.
+var lossy = map[string]bool{"reset": true, "overflow": true}
+
+// end ends a session, which is then over for server and client.
+func (r *scribe) end(how string) error {
+	if how != "overflow" {
+		r.pause(false)
+	}
+	if err := endings[how](r); err != nil {
+		return err
+	}
+	select {
+	case <-r.over:
+	case <-time.After(30 * time.Second):
+		return fmt.Errorf("%s: no OnClose", how)
+	}
+	r.rest()
+	if err := r.Join("late"); err != session.ErrClosed {
+		return fmt.Errorf("Join after the end: %v", err)
+	}
+	return nil
+}
+
+// drained waits until all that has been published has been sent to everybody.
+func (p *party) drained(t *rapid.T) {
+	deadline := time.Now().Add(30 * time.Second)
+	for p.srv.Stats().Channels.Waiting > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("publications wait for ever")
+		}
+		runtime.Gosched()
+	}
+}
+
+// propertyDir is a directory for sockets, whose paths must be short.
+func propertyDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "ws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
