@@ -43,6 +43,7 @@ type life struct {
 	calls int // plain, and touched before busy: the race detector sees calls that nothing puts in order
 	busy  atomic.Bool
 	over  bool
+	tcp   bool  // there is an address
 	ends  bool  // OnOpen or OnMessage has closed it
 	late  bool  // OnError and OnClose are to panic
 	err   error // that of OnError
@@ -95,6 +96,7 @@ func (w *watcher) OnOpen(s session.Session, r *wsproto.Request) {
 	l := w.enter(s, "OnOpen")
 	defer l.leave()
 	n := w.opens.Add(1)
+	l.tcp = s.RemoteAddr().IsValid()
 	l.alone = "alone " + s.ID()
 	for _, channel := range []string{l.alone, crowdName(int(n))} {
 		if err := s.Join(channel); err != nil && s.IsAvailable() {
@@ -151,6 +153,9 @@ func (w *watcher) OnClose(s session.Session, c session.CloseInfo) {
 	defer l.leave()
 	l.over = true
 	w.checkOver(s, l.alone)
+	if s.Path() != "/" || !s.RemoteAddr().IsValid() && l.tcp {
+		w.fault("in OnClose: path %q, address %v", s.Path(), s.RemoteAddr())
+	}
 	if rand.IntN(16) == 0 {
 		w.checkAbsent(s)
 	}
@@ -231,9 +236,8 @@ func (w *watcher) checkOver(s session.Session, alone string) {
 			w.fault("%s after the end: %v", name, err)
 		}
 	}
-	if s.IsAvailable() || s.Channels() != nil || s.Value() != nil || s.User() != "" || s.Path() != "" {
-		w.fault("after the end: available %v, channels %q, value %v, user %q, path %q",
-			s.IsAvailable(), s.Channels(), s.Value(), s.User(), s.Path())
+	if s.IsAvailable() || s.Channels() != nil {
+		w.fault("after the end: available %v, channels %q", s.IsAvailable(), s.Channels())
 	}
 	if _, ok := w.srv.Lookup(s.ID()); ok {
 		w.fault("Lookup finds a session that has ended")
@@ -263,8 +267,9 @@ func (w *watcher) checkEnd() {
 			w.fault("OnOpen without OnClose")
 		}
 		w.checkOver(s, l.alone)
-		if s.RemoteAddr() != (netip.AddrPort{}) || s.BufferedAmount() != 0 {
-			w.fault("after the end: address %v, %d bytes buffered", s.RemoteAddr(), s.BufferedAmount())
+		if s.Value() != nil || s.User() != "" || s.Path() != "" || s.RemoteAddr() != (netip.AddrPort{}) || s.BufferedAmount() != 0 {
+			w.fault("after OnClose: value %v, user %q, path %q, address %v, %d bytes buffered",
+				s.Value(), s.User(), s.Path(), s.RemoteAddr(), s.BufferedAmount())
 		}
 		return true
 	})

@@ -449,7 +449,6 @@ func (s *Server) Closed(t *netpoll.Turn, err error) {
 	if rec.extra.Load() != 0 {
 		s.dropExtra(c, rec)
 	}
-	rec.store(0) // nothing is known here any more
 	if err != nil && s.log.Enabled(context.Background(), slog.LevelDebug) {
 		s.log.Debug("connection closed", "session", s.ids.encode(c), "err", err)
 	}
@@ -464,6 +463,7 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 		return
 	}
 	rec.store(m.with(phaseOver))
+	defer rec.store(meta(0).with(phaseOver)) // of no session: nothing is known of it any more
 	s.live.forget(c.Index())
 	s.dropPartial(rec)
 	if m.phase() == phaseHandshake {
