@@ -67,6 +67,11 @@ var (
 	sentBytes     = desc("sent_bytes_total", "Bytes the kernel took for clients, framing and handshakes included.")
 	closes        = desc("closes_total", "Sessions that ended, by status code and by who began.", "code", "initiator")
 	panics        = desc("handler_panics_total", "Panics of handlers; each closed one session with 1011.")
+	throttled     = desc("throttled_total", "How often reading from a client stopped because it sent more than its route allows.")
+	slowCalls     = desc("handler_slow_total", "Calls of handlers that took more than 100 ms, by the pool they ran in.", "pool")
+	blockingSize  = desc("blocking_calls_limit", "Calls of handlers that may block, at most at the same time.")
+	blockingBusy  = desc("blocking_calls", "Calls of handlers that may block, running.")
+	blockingWait  = desc("blocking_calls_waiting", "Sessions whose handler waits to be called.")
 	contained     = desc("contained_panics_total", "Panics outside of handlers; each cost one connection.")
 
 	queueBytes    = desc("outbound_queue_bytes", "Bytes in all outbound queues.")
@@ -76,6 +81,7 @@ var (
 	overflows     = desc("outbound_overflows_total", "Messages that did not fit, by the bound they hit: of the connection's queue, or of the total.", "bound")
 	inboundBytes  = desc("inbound_buffer_bytes", "Memory of incomplete requests and messages.")
 	inboundLimit  = desc("inbound_buffer_limit_bytes", "Bound of inbound_buffer_bytes.")
+	lost          = desc("outbound_policy_messages_total", "Messages not sent to a client that did not read, as its route says: dropped, or replaced by a later one of their key.", "policy")
 	slow          = desc("slow_consumers_total", "Sessions closed because the client did not read, by reason.", "reason")
 
 	pingsSent     = desc("pings_sent_total", "Pings sent to silent clients.")
@@ -101,6 +107,7 @@ var (
 	publWaitingLimit = desc("publications_waiting_limit", "Bound of publications_waiting.")
 	publBytes        = desc("publications_waiting_bytes", "Bytes of the publications that have not been sent to all members yet.")
 	publBytesLimit   = desc("publications_waiting_limit_bytes", "Bound of publications_waiting_bytes.")
+	untold           = desc("membership_changes_untold_total", "Changes of membership that were not told of, because too many channels changed at once.")
 	delivered        = desc("deliveries_total", "Messages of publications, by what became of them at a member: accepted for sending, or missed because the session was closing or did not read.", "result")
 
 	workers     = desc("workers", "Size of the worker pool.")
@@ -183,6 +190,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for labels, n := range known {
 		count(closes, float64(n), labels[0], labels[1])
 	}
+	count(throttled, float64(st.Throttled))
+	counts(slowCalls, st.SlowCalls, "worker", "blocking")
+	gauge(blockingSize, float64(st.Blocking.Size))
+	gauge(blockingBusy, float64(st.Blocking.Busy))
+	gauge(blockingWait, float64(st.Blocking.Waiting))
 	count(panics, float64(st.HandlerPanics))
 	count(contained, float64(st.Panics))
 
@@ -193,13 +205,16 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	counts(overflows, st.Overflows, "queue", "total")
 	gauge(inboundBytes, float64(st.InboundBytes))
 	gauge(inboundLimit, float64(st.InboundLimit))
+	count(lost, float64(st.DroppedOldest), "drop_oldest")
+	count(lost, float64(st.DroppedNewest), "drop_newest")
+	count(lost, float64(st.Conflated), "keep_latest")
 	counts(slow, st.SlowConsumers, "queue_full", "stalled")
 
 	count(pingsSent, float64(st.PingsSent))
 	count(pongsReceived, float64(st.PongsReceived))
 	count(pingsReceived, float64(st.PingsReceived))
 	count(superseded, float64(st.Superseded))
-	counts(evictions, st.Evictions, "handshake_timeout", "message_timeout", "close_timeout", "ping_timeout", "control_flood", "fragment_flood")
+	counts(evictions, st.Evictions, "handshake_timeout", "message_timeout", "close_timeout", "ping_timeout", "control_flood", "fragment_flood", "rate_limit")
 	count(sweeperLag, st.SweeperLag)
 
 	gauge(deflateSessions, float64(st.Deflate.Sessions))
@@ -221,6 +236,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(publWaitingLimit, float64(st.Channels.WaitingLimit))
 	gauge(publBytes, float64(st.Channels.WaitingBytes))
 	gauge(publBytesLimit, float64(st.Channels.WaitingBytesLimit))
+	count(untold, float64(st.Channels.Untold))
 	count(delivered, float64(st.Channels.Delivered), "accepted")
 	count(delivered, float64(st.Channels.Missed), "missed")
 
