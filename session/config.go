@@ -46,7 +46,7 @@ type Config struct {
 	// is closed with 1008. Default 10,000.
 	FragmentRate int
 
-	SessionChannels int // channels that one session may be in; default 128
+	SessionChannels int // channels that one session may be in, each of which Join and Leave look at; default 128
 	// Publications and PublicationBytes bound what has been published to large channels and not
 	// been sent to all members yet. Default 4096, and 64 MiB.
 	Publications     int

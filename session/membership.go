@@ -5,7 +5,8 @@ import "iter"
 // Join makes the session a member of a channel, which comes into being with its first member and is
 // gone with its last. Joining twice does nothing. A name is at most MaxChannelName bytes of UTF-8
 // without control characters. Membership ends with Leave, or with the session: before OnClose is
-// called.
+// called. A member gets what is published after Join has returned; of a large channel perhaps also what
+// was published just before, and still waits to be sent.
 //
 // Errors: ErrClosed, ErrChannelName, ErrTooManyChannels.
 func (s Session) Join(channel string) error {
@@ -90,7 +91,8 @@ func (s *Server) leaveAll(c conn, rec *record) {
 // long as the member's session is open. Members that do not read fast enough hold nobody up: see
 // Session.Send.
 //
-// Errors: ErrBusy, ErrChannelName. A channel without members is none.
+// Errors: ErrBusy, ErrChannelName. A channel without members is none. After ErrBusy nobody has got the
+// message: what matters, the last price of a symbol for instance, is to be published again.
 func (s *Server) Publish(channel string, m *Prepared, except ...Session) error {
 	if !validChannel(channel) {
 		return ErrChannelName

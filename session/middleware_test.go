@@ -2,13 +2,16 @@ package session_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -181,5 +184,29 @@ func TestStopListening(t *testing.T) {
 	c.want(ws.OpText, "still")
 	if _, _, _, err := (ws.Dialer{}).Dial(t.Context(), "ws://"+addr+"/"); err == nil {
 		t.Error("somebody could connect")
+	}
+}
+
+// Shutdown does not wait for clients that have not said anything, as browsers open connections in
+// advance.
+func TestShutdownDropsTheSilent(t *testing.T) {
+	cfg := oneRoute(session.Echo{})
+	cfg.HandshakeTimeout = time.Hour
+	srv, addr := start(t, cfg)
+	for range 5 {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	eventually(t, func() bool { return srv.Stats().Conns == 5 })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if n := srv.Stats().Handshakes["aborted"]; n != 5 {
+		t.Errorf("%d aborted", n)
 	}
 }

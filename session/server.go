@@ -69,7 +69,7 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	cfg.Reactor.Logger = cfg.Logger
 	cfg.Reactor.NewLocal = s.newLocal
-	if s.reactor, err = netpoll.New(cfg.Reactor, s); err != nil {
+	if s.reactor, err = netpoll.New(cfg.Reactor, events{s}); err != nil {
 		return nil, err
 	}
 	s.tr = s.reactor
@@ -134,7 +134,8 @@ func (s *Server) Start() error {
 }
 
 // Shutdown ends the server in an orderly way: listeners are closed, every session is closed
-// with 1001, and when all are gone, or ctx is over, what is left is cut off. The error is that
+// with 1001, connections that have not said a word are closed, and when all are gone, or ctx is over,
+// what is left is cut off. The error is that
 // of ctx if clients had to be cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
@@ -179,7 +180,12 @@ func (s *Server) closeAll(code wsproto.StatusCode, reason string) {
 		if chunk := s.records.Chunk(i); chunk == nil {
 			continue
 		}
-		if m := s.records.At(i).load(); m.phase() == phaseOpen {
+		switch m := s.records.At(i).load(); m.phase() {
+		case phaseHandshake:
+			if m.gen() != 0 {
+				_ = s.tr.Wake(netpoll.MakeConn(i, m.gen())) // its turn closes it if it has said nothing
+			}
+		case phaseOpen:
 			_ = s.beginClose(netpoll.MakeConn(i, m.gen()), code, reason) // or the client was first
 		}
 	}
@@ -264,8 +270,12 @@ func (s *Server) beginClose(c conn, code wsproto.StatusCode, reason string) erro
 	return nil
 }
 
+// events is the server as its reactor knows it, a netpoll.Handler.
+type events struct{ *Server }
+
 // Opened implements netpoll.Handler.
-func (s *Server) Opened(t *netpoll.Turn, refused bool) {
+func (e events) Opened(t *netpoll.Turn, refused bool) {
+	s := e.Server
 	c := t.Conn()
 	s.records.Ensure(c.Index())
 	s.live.ensure(c.Index())
@@ -287,7 +297,8 @@ func (s *Server) Opened(t *netpoll.Turn, refused bool) {
 var epoch = time.Now()
 
 // Data implements netpoll.Handler.
-func (s *Server) Data(t *netpoll.Turn, p []byte) {
+func (e events) Data(t *netpoll.Turn, p []byte) {
+	s := e.Server
 	rec := s.record(t.Conn())
 	switch rec.load().phase() {
 	case phaseHandshake:
@@ -300,7 +311,8 @@ func (s *Server) Data(t *netpoll.Turn, p []byte) {
 
 // Ended implements netpoll.Handler: the client will send nothing more. Without a Close frame
 // there is nobody left to talk to.
-func (s *Server) Ended(t *netpoll.Turn) {
+func (e events) Ended(t *netpoll.Turn) {
+	s := e.Server
 	rec := s.record(t.Conn())
 	if rec.load().phase() == phaseHandshake {
 		s.stats.handshake(statusAborted)
@@ -312,7 +324,8 @@ func (s *Server) Ended(t *netpoll.Turn) {
 }
 
 // Notice implements netpoll.Handler.
-func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
+func (e events) Notice(t *netpoll.Turn, why netpoll.Reason) {
+	s := e.Server
 	c := t.Conn()
 	rec := s.record(c)
 	m := rec.load()
@@ -323,13 +336,14 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			s.handshake(t, rec, nil)
 			return
 		}
+		if why&netpoll.Woken != 0 && rec.part == 0 && s.draining.Load() {
+			s.drop(t, rec)
+			return
+		}
 		if why&netpoll.Deadline != 0 {
 			s.stats.evictions.Inc("handshake_timeout")
-			if rec.part == 0 { // it never said a word: no request to answer
-				s.stats.handshake(statusAborted)
-				s.failed(c, t.Local().(*local), statusAborted, nil)
-				s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
-				t.CloseFlushed(false)
+			if rec.part == 0 {
+				s.drop(t, rec)
 				return
 			}
 			s.refuse(t, rec, wsproto.ErrTimeout)
@@ -369,6 +383,14 @@ func (s *Server) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 		}
 	}
+}
+
+// drop closes the connection of a client that never said a word: there is no request to answer.
+func (s *Server) drop(t *netpoll.Turn, rec *record) {
+	s.stats.handshake(statusAborted)
+	s.failed(t.Conn(), t.Local().(*local), statusAborted, nil)
+	s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+	t.CloseFlushed(false)
 }
 
 // What an ErrorHandler is told of, beside a *wsproto.ProtocolError.
@@ -430,7 +452,8 @@ func (s *Server) fail(t *netpoll.Turn, rec *record, code wsproto.StatusCode, rea
 }
 
 // Closed implements netpoll.Handler.
-func (s *Server) Closed(t *netpoll.Turn, err error) {
+func (e events) Closed(t *netpoll.Turn, err error) {
+	s := e.Server
 	c := t.Conn()
 	rec := s.record(c)
 	if rec.load().phase() == phaseHandshake {

@@ -68,6 +68,9 @@ func (s Session) Close(code wsproto.StatusCode, reason string) error {
 	return s.srv.beginClose(s.c, code, reason)
 }
 
+// Server returns the server that the session belongs to, nil for the zero Session.
+func (s Session) Server() *Server { return s.srv }
+
 // ID returns the session's id: 22 characters of base64url, unique, and telling the client
 // nothing. Server.Lookup finds the session by it.
 func (s Session) ID() string {
