@@ -22,30 +22,46 @@
 //
 // For one session the calls of its handler come one at a time, in order, on any of the server's
 // workers, or on an event loop if Route.Inline allows that. OnClose comes once for each OnOpen,
-// after everything else. Handlers must not block: sending never does.
+// after everything else; until it has returned the session's value, path and address are known. Handlers
+// must not block: sending never does. Those that have to, on a database for instance, say so with
+// Route.Blocking, and run in a pool of their own; the client of a call that waits or runs is not read
+// from. A panic closes its session with 1011.
 //
 // Message.Data belongs to the server and is valid until OnMessage returns. What is passed to the
 // methods that send is the caller's again when they return; a [Prepared] is immutable.
 //
 // What a session sends from one goroutine arrives in that order or not at all: a message that is
-// refused with [ErrQueueFull] closes the session, so that there is never a gap within it.
+// refused with [ErrQueueFull] closes the session, and nothing is sent behind it, so that there is never
+// a gap within it. Where Route.Outbound says that messages may be dropped there are gaps, which
+// Stats counts.
+//
+// # Clients that do not read
+//
+// What the socket does not take waits in a queue, bounded by Config.Reactor. When that is full, Route.Outbound
+// says what happens: [CloseSlow], [DropOldest], [DropNewest], or [KeepLatest] of the messages with one key
+// ([PrepareKeyed], [Session.SendKeyed]). [Session.BufferedAmount] looks at the queue. A client that reads
+// nothing at all for Config.Reactor.WriteStall is closed in any case.
+//
+// # Clients that send too much
+//
+// [Rate] bounds messages and bytes a second. Beyond, the client is not read from, and TCP slows it down;
+// [Session.PauseReading] does the same at will. Pings are answered, the latest first. Control frames and
+// tiny fragments have a rate too, beyond which a client is closed with 1008.
 //
 // # Before the upgrade
 //
 // Route.Origins, Route.OnUpgrade and Route.Subprotocols decide about a handshake that is correct;
 // Route.HTTP answers requests that are none. A refusal ends the connection: no second request is
-// ever read from it.
+// ever read from it. Config.OnFail is told of those that fail, Config.AccessLog has a line for each.
+//
+// [Middleware] wraps a handler, [ChainUpgrade] joins checks of handshakes, [SameOrigin] is one for pages
+// that the server itself serves.
 //
 // # Compression
 //
 // Route.Deflate offers permessage-deflate (RFC 7692), without context takeover. Messages from
 // Route.DeflateThreshold bytes on are then compressed by whichever goroutine sends them; a
 // Prepared once for all. Config.Deflate bounds how many at a time.
-//
-// # Floods
-//
-// Pings are answered, the latest first. Control frames and tiny fragments have a rate, beyond
-// which a client is closed with 1008.
 //
 // # Channels
 //
@@ -59,6 +75,8 @@
 // member in order, and no delivery holds up a loop or a worker. What waits for them is bounded
 // (Config.Publications, Config.PublicationBytes): beyond, Publish returns [ErrBusy] and nobody gets the
 // message.
+//
+// Config.OnMembership is told who comes and goes, gathered so that who reconnects quickly never left.
 //
 // [Session.SetUser] makes a session one of a user's, whom [Server.SendUser] reaches wherever he is
 // connected; [Server.SendAll] reaches everybody.
@@ -83,5 +101,5 @@
 // session's subscriptions and extras, a shard of the names, a part of the members. Nothing is called
 // while one is held.
 //
-// Not here: blocking handlers, tokens, TLS.
+// Not here: tokens, TLS.
 package session
