@@ -68,6 +68,8 @@ const (
 	Stalled
 	// WriteFailed: the socket refused a write for good.
 	WriteFailed
+	// Broken: epoll reported an error, such as a reset.
+	Broken
 )
 
 // slot is what the reactor knows of a connection. No pointers: the collector never looks
@@ -101,6 +103,7 @@ const (
 	oRefused                   // over the limit, does not count as a connection
 	oOpened                    // the handler knows it
 	oLinger                    // closing: wait for the peer to close too
+	oBroken                    // an error was reported: what is paused need not wait for its end
 )
 
 const kindInline = 1 // turns may run on the loop

@@ -144,6 +144,9 @@ func (l *loop) batch(events []unix.EpollEvent) (handed bool) {
 		if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 			why |= HangUp
 		}
+		if ev.Events&unix.EPOLLERR != 0 {
+			why |= Broken
+		}
 		if ev.Events&unix.EPOLLOUT != 0 && s.queued.Load() > 0 {
 			why |= Writable
 		}

@@ -293,6 +293,10 @@ func (r *Reactor) queue(c Conn, s *slot, m *outgoing, shared []byte) error {
 		}
 	}
 	if bound := r.over(s, q, m.force, size); bound != "" {
+		if !m.force && (m.policy == DropOldest || m.policy == DropNewest) { // others have taken the room of all
+			r.stats.droppedNewest.Add(1)
+			return ErrDropped
+		}
 		r.stats.overflows.Inc(bound)
 		if !m.force {
 			return ErrQueueFull

@@ -85,7 +85,7 @@ func (t *Turn) SetInline(yes bool) {
 func (t *Turn) SetDeadline(d time.Duration) { t.r.setDue(t.c, d) }
 
 // Pause stops reading input, until Resume. What arrives meanwhile stays in the kernel, which
-// slows the peer down.
+// slows the peer down. An orderly end of the input is not seen meanwhile, a reset is.
 func (t *Turn) Pause() { t.s.oflags |= oPaused }
 
 // Resume ends a Pause.
@@ -178,6 +178,9 @@ func (t *Turn) serve(why Reason) {
 	if why&HangUp != 0 {
 		s.oflags |= oHangUp
 	}
+	if why&Broken != 0 {
+		s.oflags |= oBroken
+	}
 	s.cork.Store(t.id)
 	if s.queued.Load() > 0 {
 		s.wmu.Lock()
@@ -263,6 +266,9 @@ func (t *Turn) read() (more Reason) {
 	for budget := r.cfg.TurnBytes; ; {
 		switch {
 		case t.done != nil || s.oflags&oClosing != 0:
+			return 0
+		case s.oflags&oPaused != 0 && s.oflags&oBroken != 0:
+			t.done = unix.ECONNRESET // nobody would read it otherwise
 			return 0
 		case s.oflags&oPaused != 0 || t.choked():
 			t.unread = true

@@ -10,10 +10,12 @@ import (
 
 // executor runs the calls of handlers that may block, see Route.Blocking, in a bounded pool of
 // goroutines. The calls of one session come one at a time, in order. What waits is bounded by the
-// number of sessions: none is read from while a call of its waits or runs.
+// number of sessions: none is read from while a call of its waits or runs. Requests are refused when
+// more wait than there may be connections.
 type executor struct {
 	srv   *Server
 	size  int // goroutines at most
+	most  int // lanes that may wait before requests are refused
 	lanes [64]laneShard
 
 	mu      sync.Mutex
@@ -54,8 +56,8 @@ type verdict struct {
 	err    error
 }
 
-func newExecutor(s *Server, size int) *executor {
-	e := &executor{srv: s, size: size}
+func newExecutor(s *Server, size, most int) *executor {
+	e := &executor{srv: s, size: size, most: most}
 	e.changed.L = &e.mu
 	for i := range e.lanes {
 		e.lanes[i].m = make(map[conn]*lane)
@@ -178,6 +180,9 @@ func (e *executor) next(l *lane) (f func()) {
 	sh := e.shard(l.c)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if len(l.calls) == 0 {
+		return nil // forgotten
+	}
 	f, l.calls[0] = l.calls[0], nil
 	l.calls = l.calls[1:]
 	return f
@@ -202,13 +207,16 @@ func (e *executor) again(l *lane) {
 // judge has a request judged, and c get a turn when that is done.
 func (e *executor) judge(c conn, f func() *verdict) {
 	e.post(c, nil, func() {
-		v := f()
-		sh := e.shard(c)
-		sh.mu.Lock()
-		defer sh.mu.Unlock()
-		if l := sh.m[c]; l != nil && !l.gone {
-			sh.verdicts[c] = v
-		}
+		v := &verdict{err: wsproto.ErrInternal} // should f end the goroutine
+		defer func() {
+			sh := e.shard(c)
+			sh.mu.Lock()
+			defer sh.mu.Unlock()
+			if l := sh.m[c]; l != nil && !l.gone {
+				sh.verdicts[c] = v
+			}
+		}()
+		v = f()
 	})
 }
 
@@ -222,7 +230,15 @@ func (e *executor) verdict(c conn) *verdict {
 	return v
 }
 
-// forget says that nobody will take the verdict about c.
+// full reports whether so much waits that requests are to be refused.
+func (e *executor) full() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.ready) >= e.most
+}
+
+// forget says that nobody will take the verdict about c. What has not begun to find it out does not
+// begin.
 func (e *executor) forget(c conn) {
 	sh := e.shard(c)
 	sh.mu.Lock()
@@ -230,6 +246,7 @@ func (e *executor) forget(c conn) {
 	delete(sh.verdicts, c)
 	if l := sh.m[c]; l != nil {
 		l.gone = true
+		l.calls = nil
 	}
 }
 

@@ -172,12 +172,17 @@ func copyRequest(head []byte, limits *wsproto.HeadLimits) *wsproto.Request {
 // judge has a route that may block decide about a request. Until it has, nothing is read.
 func (s *Server) judge(t *netpoll.Turn, rec *record, route *route, p []byte, plain bool) {
 	c := t.Conn()
+	busy := s.exec.busy(c)
+	if !busy && s.exec.full() {
+		s.refuse(t, rec, wsproto.ErrOverloaded)
+		return
+	}
 	if !s.keepHead(t, rec, p) {
 		return
 	}
 	t.SetInline(false)
 	t.Pause()
-	if s.exec.busy(c) {
+	if busy {
 		return // it is being asked
 	}
 	n, _ := wsproto.HeadEnd(p, 0, &s.cfg.Head)
@@ -279,6 +284,7 @@ func (s *Server) keepHead(t *netpoll.Turn, rec *record, p []byte) bool {
 		s.newPartial(rec).head = append(head, p...)
 	}
 	s.parts.At(rec.part - 1).seen = 0
+	t.Local().(*local).head = false
 	return true
 }
 

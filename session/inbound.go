@@ -88,6 +88,15 @@ func (s *Server) frameRest(t *netpoll.Turn, rec *record) {
 	}
 }
 
+// unframed reports whether input waits that an earlier turn had no time for.
+func (s *Server) unframed(rec *record) bool {
+	if rec.part == 0 {
+		return false
+	}
+	pt := s.parts.At(rec.part - 1)
+	return pt.restOff < len(pt.rest)
+}
+
 // decode takes frames from p until it is used up, or the turn has handled enough of them: then
 // it returns the rest.
 func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []byte) (rest []byte) {
@@ -97,6 +106,9 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 	limits := route.limits
 	if m.deflated() {
 		limits.Inflater = l.inflate()
+	}
+	if route.limited {
+		s.throttle(c).refill(&route.Rate, s.tr.Now())
 	}
 	tiny, inflated, held := dec.Progress().Tiny, 0, false
 	rec.control.refresh(s.control, s.tr.Now())

@@ -10,7 +10,8 @@ import (
 // PauseReading stops reading from the client, until ResumeReading: what it sends stays in the kernel and
 // slows it down (TCP flow control). No message is delivered after PauseReading has returned within a
 // callback of the session; from another goroutine, one may be on its way. Nor are pings
-// answered, or the end of the connection seen, and the silence of the client is not held against it.
+// answered, or the end of the client's input seen unless it is a reset, and the silence of the client is
+// not held against it.
 //
 // Errors: ErrClosed.
 func (s Session) PauseReading() error { return s.setFlag(flagPaused, true) }
@@ -45,28 +46,31 @@ func (s Session) setFlag(flag uint32, on bool) error {
 
 // held reports whether a client is not to be read from. One that is closing is: its Close frame counts.
 func (s *Server) held(c conn, rec *record, route *route) bool {
+	busy := route.Blocking && s.exec.busy(c) // before the flags: its last call may set one
 	flags := rec.flags.Load()
-	if flags&^flagHeld == 0 && !route.Blocking && !route.limited {
+	if flags&^flagHeld == 0 && !busy && !route.limited {
 		return false
 	}
 	if rec.closing(c) && flags&flagTerminate == 0 {
 		return false
 	}
-	return flags&(flagPaused|flagTerminate) != 0 || route.Blocking && s.exec.busy(c) || route.limited && s.throttled(c, route)
+	return flags&(flagPaused|flagTerminate) != 0 || busy || route.limited && s.throttled(c, route)
 }
 
 // hold stops reading. While it lasts the client cannot be late.
 func (s *Server) hold(t *netpoll.Turn, rec *record, route *route) {
-	rec.flags.Or(flagHeld)
+	if rec.flags.Or(flagHeld)&flagHeld == 0 && rec.part != 0 {
+		s.parts.At(rec.part - 1).held = max(1, s.tr.Now())
+	}
 	t.Pause()
 	var d time.Duration
-	if route.limited {
+	if route.limited && rec.flags.Load()&flagPaused == 0 {
 		d = s.throttle(t.Conn()).wait(&route.Rate)
 	}
 	s.deadline(t, rec, d)
 }
 
-// release ends hold. What is incomplete gets its time once more.
+// release ends hold. For what is incomplete the time has stood still.
 func (s *Server) release(t *netpoll.Turn, rec *record) {
 	if rec.flags.Load()&flagHeld == 0 {
 		return
@@ -75,7 +79,12 @@ func (s *Server) release(t *netpoll.Turn, rec *record) {
 	s.deadline(t, rec, 0)
 	if rec.part != 0 {
 		pt := s.parts.At(rec.part - 1)
-		pt.frame, pt.message = window{}, window{}
+		if pt.held != 0 {
+			d := s.tr.Now() - pt.held
+			pt.frame.shift(d)
+			pt.message.shift(d)
+			pt.held = 0
+		}
 		if pt.restOff == len(pt.rest) {
 			s.park(t, rec, &pt.dec)
 		}

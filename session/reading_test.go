@@ -3,6 +3,8 @@ package session_test
 import (
 	"errors"
 	"fmt"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -222,5 +224,54 @@ func TestRateOfConfig(t *testing.T) {
 		if _, err := session.NewServer(cfg); err == nil {
 			t.Errorf("%+v is accepted", r)
 		}
+	}
+}
+
+// A client that is reset while it is paused is gone at once, or with the next ping.
+func TestResetWhilePaused(t *testing.T) {
+	for _, abort := range []bool{true, false} {
+		h, ends := recorder()
+		base := h.(session.HandlerFuncs)
+		sessions := make(chan session.Session, 1)
+		base.Open = func(s session.Session, _ *wsproto.Request) { _ = s.PauseReading(); sessions <- s }
+		cfg := oneRoute(base)
+		cfg.PingInterval, cfg.PingTimeout = 200*time.Millisecond, time.Hour
+		_, addr := start(t, cfg)
+		c := dial(t, addr, "/")
+		<-sessions
+		if abort {
+			_ = c.Conn.(*net.TCPConn).SetLinger(0)
+		}
+		c.Close()
+		ends.want(t, session.CloseInfo{Code: 1006, Initiator: session.ByTransport})
+	}
+}
+
+// Control frames do not give an incomplete message more time, where each of them holds the client
+// for a moment.
+func TestPingsDoNotExtendMessages(t *testing.T) {
+	h, ends := recorder()
+	cfg := blockingRoute(h)
+	cfg.MessageTimeout = 500 * time.Millisecond
+	srv, addr := start(t, cfg)
+	c := dial(t, addr, "/")
+	c.send(ws.NewFrame(ws.OpText, false, []byte("beginning")))
+	stop := make(chan struct{})
+	var pings sync.WaitGroup
+	pings.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+				_ = ws.WriteFrame(c, ws.MaskFrame(ws.NewPingFrame(nil)))
+			}
+		}
+	})
+	ends.want(t, session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer})
+	close(stop)
+	pings.Wait()
+	if n := srv.Stats().Evictions["message_timeout"]; n != 1 {
+		t.Errorf("%d timeouts", n)
 	}
 }

@@ -93,6 +93,7 @@ type partial struct {
 	restOff int             // of it, already done
 	frame   window
 	message window
+	held    uint32 // Now when reading was stopped, 0 if it was not, or before there was a window
 }
 
 // window bounds the time for a frame or a message: it has to be complete, or to have brought
@@ -101,6 +102,13 @@ type window struct {
 	seq   uint32 // which frame or message
 	since uint32 // Now when the window began
 	bytes uint64 // progress when it began
+}
+
+// shift lets the window begin later, by milliseconds that do not count.
+func (w *window) shift(d uint32) {
+	if w.since != 0 {
+		w.since = max(1, w.since+d)
+	}
 }
 
 // left returns how long a frame or message may still take.

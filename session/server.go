@@ -92,7 +92,7 @@ func NewServer(cfg Config) (*Server, error) {
 			s.throttles = slab.NewArray[throttle](n)
 		}
 		if r.Blocking && s.exec == nil {
-			s.exec = newExecutor(s, cfg.BlockingCalls)
+			s.exec = newExecutor(s, cfg.BlockingCalls, n)
 		}
 		if r.Deflate && s.deflate == nil {
 			s.deflate = &deflate{
@@ -135,7 +135,7 @@ func (s *Server) Start() error {
 
 // Shutdown ends the server in an orderly way: listeners are closed, every session is closed
 // with 1001, connections that have not said a word are closed, and when all are gone, or ctx is over,
-// what is left is cut off. The error is that
+// what is left is cut off; calls of handlers that may block get Config.BlockingTimeout more. The error is that
 // of ctx if clients had to be cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
@@ -365,6 +365,8 @@ func (e events) Notice(t *netpoll.Turn, why netpoll.Reason) {
 		case m.phase() == phaseOpen && rec.closing(c):
 			rec.store(m.with(phaseClosing))
 			t.SetDeadline(s.reactor.CloseTimeout())
+		case why&netpoll.Deadline != 0 && s.unframed(rec):
+			// What has been read and not been looked at may be what is missing; Sweep comes again.
 		case why&netpoll.Deadline != 0 && m.phase() == phaseClosing:
 			s.stats.evictions.Inc("close_timeout")
 			s.fault(c, rec, ErrEvicted)
@@ -459,9 +461,6 @@ func (e events) Closed(t *netpoll.Turn, err error) {
 	if rec.load().phase() == phaseHandshake {
 		s.stats.handshake(statusAborted)
 		s.failed(c, t.Local().(*local), statusAborted, nil)
-		if s.exec != nil {
-			s.exec.forget(c)
-		}
 	}
 	if err != nil {
 		s.fault(c, rec, fmt.Errorf("%w: %w", ErrBroken, err))
@@ -490,6 +489,9 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 	s.live.forget(c.Index())
 	s.dropPartial(rec)
 	if m.phase() == phaseHandshake {
+		if s.exec != nil {
+			s.exec.forget(c)
+		}
 		return
 	}
 	rec.begin(c, by, code)

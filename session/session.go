@@ -127,12 +127,13 @@ func (s Session) RemoteAddr() netip.AddrPort {
 	if s.srv == nil {
 		return netip.AddrPort{}
 	}
-	if s.srv.exec != nil {
+	peer := s.srv.tr.Peer(s.c)
+	if s.srv.exec != nil && !peer.IsValid() {
 		if end := s.srv.exec.ended(s.c); end != nil {
 			return end.peer
 		}
 	}
-	return s.srv.tr.Peer(s.c)
+	return peer
 }
 
 // BufferedAmount returns how many bytes wait in the outbound queue.

@@ -131,7 +131,8 @@ func (s *Server) checkLiveness(part, parts int) {
 			case s.live.due(i, now):
 				s.pingSilent(i, now)
 			case s.live.dead(i, now):
-				if m := s.records.At(i).load(); m.phase() == phaseOpen {
+				// One that is held has not been listened to; a reset would have been reported.
+				if m := s.records.At(i).load(); m.phase() == phaseOpen && s.records.At(i).flags.Load()&flagHeld == 0 {
 					_ = s.tr.Wake(netpoll.MakeConn(i, m.gen())) // or it has just ended
 				}
 			}
@@ -148,7 +149,11 @@ func (s *Server) pingSilent(i, now uint32) {
 		return
 	}
 	p := s.pingPayload()
-	if s.tr.Send(c, header(wsproto.OpPing, len(p)), p[:]) == nil {
+	policy := s.policy(c)
+	if policy != CloseSlow {
+		policy = DropNewest
+	}
+	if s.tr.SendLossy(c, header(wsproto.OpPing, len(p)), p[:], policy, 0) == nil {
 		s.live.pinged.At(i).Store(max(1, now))
 		s.stats.pings.Add(1)
 	}

@@ -27,10 +27,8 @@ type fakeTransport struct {
 	clients uint32
 }
 
-func (f *fakeTransport) SendShared(conn, []byte) error { return nil }
-func (f *fakeTransport) SendLossy(conn, netpoll.Prefix, []byte, netpoll.Policy, uint64) error {
-	return nil
-}
+func (f *fakeTransport) SendShared(conn, []byte) error                              { return nil }
+func (f *fakeTransport) Send(conn, netpoll.Prefix, []byte) error                    { return nil }
 func (f *fakeTransport) SendLossyShared(conn, []byte, netpoll.Policy, uint64) error { return nil }
 func (f *fakeTransport) SendUrgent(conn, netpoll.Prefix, []byte) error              { return nil }
 func (f *fakeTransport) SendFinal(conn, []byte) error                               { return nil }
@@ -71,8 +69,8 @@ func (f *fakeTransport) answer(c conn) {
 	f.srv.live.seen(c.Index(), f.Now())
 }
 
-// Send is how the sweeper pings.
-func (f *fakeTransport) Send(c conn, _ netpoll.Prefix, _ []byte) error {
+// SendLossy is how the sweeper pings.
+func (f *fakeTransport) SendLossy(c conn, _ netpoll.Prefix, _ []byte, _ netpoll.Policy, _ uint64) error {
 	f.mu.Lock()
 	f.pings[c.Index()] = append(f.pings[c.Index()], f.now)
 	deaf := f.deaf[c.Index()]

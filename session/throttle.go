@@ -43,7 +43,7 @@ func (r *Rate) withDefaults() error {
 type throttle struct {
 	messages, bytes float64 // may be negative: owed
 	at              uint32  // when they were that many; ms of the gateway's time
-	since, last     uint32  // when the offence began, and when it was seen last; ms
+	since, last     uint32  // when the offence began, and was over the last time; ms
 	offending       bool
 }
 
@@ -55,8 +55,18 @@ func (th *throttle) start(r *Rate, now uint32) {
 func (th *throttle) refill(r *Rate, now uint32) {
 	d := float64(now-th.at) / 1000
 	th.at = now
-	th.messages = min(float64(r.MessageBurst), th.messages+d*float64(r.Messages))
-	th.bytes = min(float64(r.ByteBurst), th.bytes+d*float64(r.Bytes))
+	th.messages = gain(th.messages, d, r.Messages, r.MessageBurst)
+	th.bytes = gain(th.bytes, d, r.Bytes, r.ByteBurst)
+}
+
+// gain adds what a client may have for d seconds. Who has been stopped is looked at again every quarter
+// of a second only, and gets all of it, even beyond a small burst.
+func gain(tokens, d float64, rate, burst int) float64 {
+	most := float64(burst)
+	if tokens < 0 {
+		most = max(most, 0.3*float64(rate))
+	}
+	return max(tokens, min(most, tokens+d*float64(rate)))
 }
 
 // take takes a message of n bytes.
@@ -83,10 +93,10 @@ func (th *throttle) wait(r *Rate) time.Duration {
 // offence notes that the client has had to be stopped, and reports whether it has been so for too
 // long.
 func (th *throttle) offence(r *Rate, now uint32) (tooLong bool) {
-	if !th.offending || now-th.last > 1000 {
+	if !th.offending || int32(now-th.last) > 1000 {
 		th.offending, th.since = true, now
 	}
-	th.last = now
+	th.last = now + uint32(th.wait(r)/time.Millisecond) // when it is read from again
 	return time.Duration(now-th.since)*time.Millisecond > r.Patience
 }
 

@@ -3,8 +3,6 @@ package session
 import (
 	"sync/atomic"
 	"time"
-
-	"wsgateway/netpoll"
 )
 
 // slowCall is how long a call of a handler may take without being counted.
@@ -50,16 +48,25 @@ func (w *callWatch) check(now time.Time) bool {
 
 // watch counts and logs calls of handlers that take long. It is the sweeper's.
 func (s *Server) watch(now time.Time) {
-	check := func(w *callWatch, pool string, msg string) {
-		if w.check(now) {
-			s.stats.slowCalls.Inc(pool)
-			s.log.Warn(msg, "session", s.ids.encode(netpoll.Conn(w.conn.Load())), "longer_than", slowCall)
-		}
+	slow := func(c conn, pool string, msg string) {
+		s.stats.slowCalls.Inc(pool)
+		s.log.Warn(msg, "session", s.ids.encode(c), "longer_than", slowCall)
 	}
 	for _, l := range s.locals {
-		check(&l.watch, "worker", "a handler holds up a worker: if it has to block, its route should say so")
+		if l.watch.check(now) {
+			slow(conn(l.watch.conn.Load()), "worker", "a handler holds up a worker: if it has to block, its route should say so")
+		}
 	}
-	if s.exec != nil {
-		s.exec.watched(func(w *callWatch) { check(w, "blocking", "a handler takes long") })
+	if s.exec == nil {
+		return
+	}
+	var list []conn // logged when no lock is held
+	s.exec.watched(func(w *callWatch) {
+		if w.check(now) {
+			list = append(list, conn(w.conn.Load()))
+		}
+	})
+	for _, c := range list {
+		slow(c, "blocking", "a handler takes long")
 	}
 }
