@@ -95,8 +95,10 @@ func (b *browser) open(t *testing.T, page string) *tab {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	p := &tab{t: t, conn: conn}
+	// The first document is complete too, and what it connects dies with it: wait for the other one.
+	p.do("Runtime.evaluate", map[string]any{"expression": "window.first = true"}, nil)
 	p.do("Page.navigate", map[string]any{"url": page}, nil)
-	p.await("document.readyState === 'complete'", "document.readyState")
+	p.await("!window.first && document.readyState === 'complete'", "document.readyState")
 	return p
 }
 

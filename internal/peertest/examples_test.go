@@ -2,7 +2,10 @@ package peertest
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -75,7 +78,13 @@ func (e *example) terminate(t *testing.T) {
 
 func TestExampleEcho(t *testing.T) {
 	b, e := startBrowser(t), startExample(t, "echo")
-	page := b.open(t, "about:blank")
+	// A page from this machine: Chromium does not let others connect to it without asking.
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<!DOCTYPE html><title>echo</title>")
+	}))
+	defer site.Close()
+	page := b.open(t, site.URL)
 	var echoes []string
 	page.eval(fmt.Sprintf(`new Promise((resolve, reject) => {
 		const socket = new WebSocket(%q), echoes = [];
