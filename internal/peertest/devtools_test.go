@@ -95,10 +95,20 @@ func (b *browser) open(t *testing.T, page string) *tab {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	p := &tab{t: t, conn: conn}
-	// The first document is complete too, and what it connects dies with it: wait for the other one.
-	p.do("Runtime.evaluate", map[string]any{"expression": "window.first = true"}, nil)
-	p.do("Page.navigate", map[string]any{"url": page}, nil)
-	p.await("!window.first && document.readyState === 'complete'", "document.readyState")
+	// The first document is complete too, and its own loading may abort the other one's.
+	eventually(t, 30*time.Second, "the page is shown", func() error {
+		var at string
+		p.eval("location.href + ' ' + document.readyState", &at)
+		if !strings.HasPrefix(at, "about:blank ") {
+			if strings.HasSuffix(at, " complete") {
+				return nil
+			}
+			return errors.New(at)
+		}
+		var result struct{ ErrorText string }
+		p.do("Page.navigate", map[string]any{"url": page}, &result)
+		return fmt.Errorf("%s: navigating: %q", at, result.ErrorText)
+	})
 	return p
 }
 
