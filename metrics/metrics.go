@@ -67,7 +67,7 @@ var (
 	sentBytes     = desc("sent_bytes_total", "Bytes the kernel took for clients, framing and handshakes included.")
 	closes        = desc("closes_total", "Sessions that ended, by status code and by who began.", "code", "initiator")
 	panics        = desc("handler_panics_total", "Panics of handlers; each closed one session with 1011.")
-	throttled     = desc("throttled_total", "How often reading from a client stopped because it sent more than its route allows.")
+	throttled     = desc("throttled_total", "How often reading from a client stopped because it sent more messages, bytes, or control frames than it may.")
 	slowCalls     = desc("handler_slow_total", "Calls of handlers that took more than 100 ms, by the pool they ran in.", "pool")
 	blockingSize  = desc("blocking_calls_limit", "Calls of handlers that may block, at most at the same time.")
 	blockingBusy  = desc("blocking_calls", "Calls of handlers that may block, running.")

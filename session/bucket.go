@@ -1,5 +1,7 @@
 package session
 
+import "time"
+
 // bucket is a token bucket of one client: the time at which it will be full again, in ticks of
 // 1/32 ms of the gateway's time, wrapping around.
 type bucket uint32
@@ -25,21 +27,42 @@ func makeRate(perSecond, burst int) rate {
 // refresh keeps the bucket of a client that takes nothing from seeming empty when ticks have wrapped
 // around, every 37 hours. It is to be called more often than that.
 func (b *bucket) refresh(r rate, now uint32) {
-	if uint64(uint32(*b)-now*ticksPerMS) > r.size {
+	if uint64(uint32(*b)-now*ticksPerMS) > r.size+r.interval {
 		*b = fullBucket(now)
 	}
 }
 
+// ahead returns in how many ticks the bucket is full. It may owe one token.
+func (b *bucket) ahead(r rate, now uint32) uint64 {
+	ahead := uint64(uint32(*b) - now*ticksPerMS)
+	if ahead > r.size+r.interval {
+		return 0 // that was in the past
+	}
+	return ahead
+}
+
 // take takes n tokens, and reports false if there are not as many.
 func (b *bucket) take(r rate, now uint32, n uint32) bool {
-	ticks := now * ticksPerMS
-	ahead := uint64(uint32(*b) - ticks) // of the time at which it is full
+	ahead := b.ahead(r, now) + uint64(n)*r.interval
 	if ahead > r.size {
-		ahead = 0 // that was in the past
-	}
-	if ahead += uint64(n) * r.interval; ahead > r.size {
 		return false
 	}
-	*b = bucket(ticks + uint32(ahead))
+	*b = bucket(now*ticksPerMS + uint32(ahead))
 	return true
+}
+
+// owe takes a token. If there is none it is owed, and owe reports true.
+func (b *bucket) owe(r rate, now uint32) bool {
+	ahead := min(b.ahead(r, now)+r.interval, r.size+r.interval)
+	*b = bucket(now*ticksPerMS + uint32(ahead))
+	return ahead > r.size
+}
+
+// wait returns when nothing is owed any more.
+func (b *bucket) wait(r rate, now uint32) time.Duration {
+	ahead := b.ahead(r, now)
+	if ahead <= r.size {
+		return 0
+	}
+	return max(time.Millisecond, time.Duration(ahead-r.size)*time.Millisecond/ticksPerMS)
 }

@@ -159,7 +159,7 @@ func closesConfig(w *watcher, blocking bool) session.Config {
 	cfg.HandshakeTimeout = 500 * time.Millisecond
 	cfg.FrameTimeout, cfg.MessageTimeout = 300*time.Millisecond, 300*time.Millisecond
 	cfg.PingInterval, cfg.PingTimeout = 300*time.Millisecond, 300*time.Millisecond
-	cfg.ControlBurst = 30
+	cfg.ControlBurst, cfg.ControlPatience = 30, 100*time.Millisecond
 	cfg.Reactor.CloseTimeout, cfg.Reactor.WriteStall = 300*time.Millisecond, 300*time.Millisecond
 	cfg.Reactor.QueueBytes = 64 << 10
 	return cfg

@@ -38,9 +38,12 @@ type Config struct {
 	InboundBytes int64 // memory for incomplete messages of all clients; default 256 MiB
 
 	// A client may send ControlRate pings and pongs a second for long, and ControlBurst of them
-	// at once. Who sends more is closed with 1008. Default 10 and 200. Answers to the pings of a
-	// handler (Session.SendPing) count too: one that pings more often needs more.
+	// at once. Who sends more is not read from until it is within its rate again, and who does so
+	// for ControlPatience without a second's break is closed with 1008. Default 10, 200 and 10 s.
+	// Answers to the pings of a handler (Session.SendPing) count too: one that pings more often
+	// needs more.
 	ControlRate, ControlBurst int
+	ControlPatience           time.Duration
 	// FragmentRate is how many fragments of under wsproto.TinyFragment bytes a client may send
 	// a second for long; a second's worth, or those of two messages, at once. Who sends more
 	// is closed with 1008. Default 10,000.
@@ -184,6 +187,7 @@ func (c Config) withDefaults() (Config, error) {
 	duration("MessageTimeout", &c.MessageTimeout, 30*time.Second)
 	duration("PingInterval", &c.PingInterval, 27*time.Second)
 	duration("PingTimeout", &c.PingTimeout, 20*time.Second)
+	duration("ControlPatience", &c.ControlPatience, 10*time.Second)
 	duration("MembershipInterval", &c.MembershipInterval, time.Second)
 	duration("BlockingTimeout", &c.BlockingTimeout, 10*time.Second)
 	if c.MinRate < 0 || c.InboundBytes < 0 {

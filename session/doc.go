@@ -45,8 +45,9 @@
 // # Clients that send too much
 //
 // [Rate] bounds messages and bytes a second. Beyond, the client is not read from, and TCP slows it down;
-// [Session.PauseReading] does the same at will. Pings are answered, the latest first. Control frames and
-// tiny fragments have a rate too, beyond which a client is closed with 1008.
+// [Session.PauseReading] does the same at will. So does Config.ControlRate for pings and pongs. Who keeps
+// it up for long is closed with 1008. Pings are answered, the latest first. Tiny fragments have a rate
+// too, beyond which a client is closed with 1008 at once.
 //
 // # Before the upgrade
 //

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -48,16 +49,44 @@ func TestControlFlood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h, e := recorder()
 			cfg := oneRoute(h)
-			cfg.ControlRate, cfg.ControlBurst = 1, 20
+			cfg.ControlRate, cfg.ControlBurst, cfg.ControlPatience = 10, 20, 100*time.Millisecond
 			s, addr := start(t, cfg)
 			c := dial(t, addr, "/")
 			_, _ = c.Write(frames(100, frame))
 			c.wantClose(1008)
 			e.want(t, session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer})
-			if n := s.Stats().Evictions["control_flood"]; n != 1 {
+			st := s.Stats()
+			if n := st.Evictions["control_flood"]; n != 1 {
 				t.Errorf("%d evictions counted", n)
 			}
+			if st.Throttled < 2 { // it had its chance
+				t.Errorf("reading stopped %d times", st.Throttled)
+			}
+			if n := st.PingsReceived + st.PongsReceived; n > 60 {
+				t.Errorf("%d of them were read", n)
+			}
 		})
+	}
+}
+
+// Who sends a few more than it may is slowed down, and loses nothing.
+func TestControlRateStopsReading(t *testing.T) {
+	cfg := oneRoute(session.Echo{})
+	cfg.ControlRate, cfg.ControlBurst = 4, 20
+	s, addr := start(t, cfg)
+	c := dial(t, addr, "/")
+	began := time.Now()
+	_, _ = c.Write(frames(24, func(i int) ws.Frame { return ws.NewPingFrame(fmt.Append(nil, i)) }))
+	c.text("behind them")
+	for i := range 24 {
+		c.want(ws.OpPong, fmt.Sprint(i))
+	}
+	c.want(ws.OpText, "behind them")
+	if took := time.Since(began); took < 750*time.Millisecond { // for three tokens
+		t.Errorf("all were read within %v", took)
+	}
+	if st := s.Stats(); st.Throttled == 0 || st.Evictions["control_flood"] != 0 {
+		t.Errorf("reading stopped %d times, evictions: %v", st.Throttled, st.Evictions)
 	}
 }
 

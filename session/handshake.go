@@ -133,6 +133,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	s.stats.handshake(101)
 	s.accepted(c, &l.req)
 	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
+	rec.began = 0
 	if route.Blocking {
 		req := copyRequest(p[:n], &s.cfg.Head)
 		s.exec.post(c, nil, func() {

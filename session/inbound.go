@@ -147,9 +147,12 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 				return nil
 			}
 		case wsproto.Ping, wsproto.Pong:
-			if !rec.control.take(s.control, s.tr.Now(), 1) {
-				s.flooded(t, rec, dec, "control_flood", "too many control frames")
-				return nil
+			if now := s.tr.Now(); rec.control.owe(s.control, now) {
+				s.stats.throttled.Add(1)
+				if rec.flood(now, rec.control.wait(s.control, now), s.cfg.ControlPatience) || rec.closing(c) {
+					s.flooded(t, rec, dec, "control_flood", "too many control frames")
+					return nil
+				}
 			}
 			if ev.Kind == wsproto.Pong {
 				l.stats.pongs.Add(1)
@@ -177,7 +180,7 @@ func (s *Server) decode(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, p []
 	}
 	if held && route.limited && s.throttled(c, route) {
 		s.stats.throttled.Add(1)
-		if s.throttle(c).offence(&route.Rate, s.tr.Now()) {
+		if s.throttle(c).stop(&route.Rate, s.tr.Now()) {
 			s.flooded(t, rec, dec, "rate_limit", "too much for too long")
 			return nil
 		}

@@ -54,7 +54,20 @@ func (s *Server) held(c conn, rec *record, route *route) bool {
 	if rec.closing(c) && flags&flagTerminate == 0 {
 		return false
 	}
-	return flags&(flagPaused|flagTerminate) != 0 || busy || route.limited && s.throttled(c, route)
+	return flags&(flagPaused|flagTerminate) != 0 || busy ||
+		flags&lastFlood != 0 && s.flooding(rec, flags) || route.limited && s.throttled(c, route)
+}
+
+// flooding reports whether a client owes the time for its control frames.
+func (s *Server) flooding(rec *record, flags uint32) bool {
+	now := s.tr.Now()
+	if rec.control.wait(s.control, now) > 0 {
+		return true
+	}
+	if o := (offence{last: flags & lastFlood}); o.over(now) {
+		rec.forgetFlood()
+	}
+	return false
 }
 
 // hold stops reading. While it lasts the client cannot be late.
@@ -64,8 +77,13 @@ func (s *Server) hold(t *netpoll.Turn, rec *record, route *route) {
 	}
 	t.Pause()
 	var d time.Duration
-	if route.limited && rec.flags.Load()&flagPaused == 0 {
-		d = s.throttle(t.Conn()).wait(&route.Rate)
+	if flags := rec.flags.Load(); flags&flagPaused == 0 {
+		if route.limited {
+			d = s.throttle(t.Conn()).wait(&route.Rate)
+		}
+		if flags&lastFlood != 0 {
+			d = max(d, rec.control.wait(s.control, s.tr.Now()))
+		}
 	}
 	s.deadline(t, rec, d)
 }

@@ -13,7 +13,7 @@ import (
 type record struct {
 	meta  atomic.Uint64 // generation, phase, subprotocol, route; written by the owner
 	ended atomic.Uint64 // generation, who began to close, code; the first to write wins
-	began uint32        // when the connection was accepted: microseconds, wrapping; the owner's
+	began uint32        // when the connection was accepted, microseconds; once upgraded: see flood; the owner's
 	part  uint32        // partial: its index + 1, 0 for none; the owner's
 	extra atomic.Uint32 // extra: its index + 1, 0 for none; written by the owner
 
@@ -31,6 +31,27 @@ const (
 	flagTerminate                    // Session.Terminate
 	flagHeld                         // reading has been stopped for a reason of ours; the owner's
 )
+
+// lastFlood is what flags has above its flags: when a client that sent too many control frames was read
+// from again, in 8 ms, 0 for never. The owner's.
+const (
+	lastFlood     uint32 = 1<<32 - lastFloodUnit
+	lastFloodUnit        = 8
+)
+
+// flood notes that the client is not read from for wait, as it has sent too many control frames, and
+// reports whether it has done so for too long. began says since when.
+func (r *record) flood(now uint32, wait, patience time.Duration) (tooLong bool) {
+	last := r.flags.Load() & lastFlood
+	o := offence{since: r.began, last: last, on: last != 0}
+	tooLong = o.stop(now, wait, patience)
+	r.began = o.since
+	r.forgetFlood()
+	r.flags.Or(max(lastFloodUnit, o.last&lastFlood))
+	return tooLong
+}
+
+func (r *record) forgetFlood() { r.flags.And(^lastFlood) }
 
 // phase is where a session is in its life.
 //

@@ -38,14 +38,30 @@ func (r *Rate) withDefaults() error {
 	return nil
 }
 
-// throttle is what a client of a route with a Rate has left. The owner's. A second without being
-// throttled ends an offence.
+// throttle is what a client of a route with a Rate has left. The owner's.
 type throttle struct {
 	messages, bytes float64 // may be negative: owed
 	at              uint32  // when they were that many; ms of the gateway's time
-	since, last     uint32  // when the offence began, and was over the last time; ms
-	offending       bool
+	offence         offence
 }
+
+// offence is a time in which a client had to be stopped again and again. A second without it ends it.
+type offence struct {
+	since, last uint32 // when it began, and when the client was read from again; ms
+	on          bool
+}
+
+// stop notes that the client is not read from for wait, and reports whether it has exceeded its rate for
+// too long.
+func (o *offence) stop(now uint32, wait, patience time.Duration) (tooLong bool) {
+	if !o.on || o.over(now) {
+		o.on, o.since = true, now
+	}
+	o.last = now + uint32(wait/time.Millisecond)
+	return time.Duration(now-o.since)*time.Millisecond > patience
+}
+
+func (o *offence) over(now uint32) bool { return int32(now-o.last) > 1000 }
 
 // start gives a new client all it may have.
 func (th *throttle) start(r *Rate, now uint32) {
@@ -90,14 +106,9 @@ func (th *throttle) wait(r *Rate) time.Duration {
 	return max(time.Millisecond, time.Duration(seconds*float64(time.Second)))
 }
 
-// offence notes that the client has had to be stopped, and reports whether it has been so for too
-// long.
-func (th *throttle) offence(r *Rate, now uint32) (tooLong bool) {
-	if !th.offending || int32(now-th.last) > 1000 {
-		th.offending, th.since = true, now
-	}
-	th.last = now + uint32(th.wait(r)/time.Millisecond) // when it is read from again
-	return time.Duration(now-th.since)*time.Millisecond > r.Patience
+// stop notes that the client has had to be stopped, and reports whether it has been so for too long.
+func (th *throttle) stop(r *Rate, now uint32) (tooLong bool) {
+	return th.offence.stop(now, th.wait(r), r.Patience)
 }
 
 func (s *Server) throttle(c conn) *throttle { return s.throttles.At(c.Index()) }

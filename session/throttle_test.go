@@ -58,7 +58,7 @@ func TestThrottlePatience(t *testing.T) {
 	for ; now < 60_000 && !abuse; now += uint32(max(1, th.wait(&r)/time.Millisecond)) {
 		th.refill(&r, now)
 		th.take(5000) // each takes five seconds
-		abuse = th.offence(&r, now)
+		abuse = th.stop(&r, now)
 	}
 	if !abuse || now > 20_000 {
 		t.Errorf("abuse %v after %d ms", abuse, now)
@@ -67,7 +67,7 @@ func TestThrottlePatience(t *testing.T) {
 	for range 20 {
 		th.refill(&r, now)
 		th.take(3000)
-		if th.offence(&r, now) {
+		if th.stop(&r, now) {
 			t.Fatal("a client that makes breaks is taken for one that does not")
 		}
 		now += uint32(th.wait(&r)/time.Millisecond) + 1500
