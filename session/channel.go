@@ -57,14 +57,16 @@ type channelShard struct {
 	m  map[string]*channel
 }
 
-// channel is a set of sessions. Its members are spread over parts by their index: each part is sent
-// to by one goroutine, in order.
+// channel is a set of sessions. The members of a small one are all in one part, which whoever publishes
+// sends to. Once there are more than fit into a slice of the fan-out's they are spread over parts by
+// their index, for good: each part is sent to by one goroutine, in order. 80 bytes while it is small.
 type channel struct {
 	name    string
-	index   uint32 // in channels.list
-	members int32  // under the shard's lock; the channel is gone when there is none
-	pending atomic.Int32
-	parts   []part
+	spread  atomic.Pointer[[]part] // nil while it is small; set under the lock of one
+	index   uint32                 // in channels.list
+	members int32                  // under the shard's lock; the channel is gone when there is none
+	pending atomic.Int32           // publications that wait for the fan-out; 0 while it is small
+	one     part
 }
 
 // part is a share of the members. While it is being sent to, who leaves makes a hole, so that nobody
@@ -72,7 +74,7 @@ type channel struct {
 type part struct {
 	mu      sync.Mutex
 	list    []member
-	holes   int
+	holes   uint32
 	sending bool
 }
 
@@ -126,7 +128,7 @@ func (cs *channels) enter(name string) *channel {
 		if !ok {
 			return nil
 		}
-		ch = &channel{name: name, index: i, parts: make([]part, cs.parts)}
+		ch = &channel{name: name, index: i}
 		cs.list.At(i).Store(ch)
 		sh.m[name] = ch
 		cs.count.Add(1)
@@ -150,10 +152,10 @@ func (cs *channels) exit(ch *channel) {
 
 // join expects the owner's lock. head is where the session's list begins.
 func (cs *channels) join(c conn, head *uint32, name string) (joined bool, err error) {
-	n := 0
+	known, n := cs.find(name), 0
 	for i := *head; i != 0; n++ {
 		sub := cs.subs.At(i - 1)
-		if cs.list.At(sub.channel).Load().name == name {
+		if known != nil && sub.channel == known.index { // it cannot have gone if c is in it
 			return false, nil
 		}
 		i = sub.next
@@ -173,22 +175,25 @@ func (cs *channels) join(c conn, head *uint32, name string) (joined bool, err er
 	sub := cs.subs.At(i)
 	sub.next, sub.channel = *head, ch.index
 	*head = i + 1
-	ch.part(c).add(c, i, sub)
+	ch.add(cs, c, i, sub)
 	return true, nil
 }
 
 // leave expects the owner's lock.
 func (cs *channels) leave(c conn, head *uint32, name string) (left bool) {
+	ch := cs.find(name)
+	if ch == nil {
+		return false
+	}
 	for at := head; *at != 0; {
 		i := *at - 1
 		sub := cs.subs.At(i)
-		ch := cs.list.At(sub.channel).Load()
-		if ch.name != name {
+		if sub.channel != ch.index {
 			at = &sub.next
 			continue
 		}
 		*at = sub.next
-		ch.part(c).remove(cs, sub)
+		ch.remove(cs, c, sub)
 		cs.subs.Put(i)
 		cs.exit(ch)
 		return true
@@ -203,7 +208,7 @@ func (cs *channels) leaveAll(c conn, head *uint32) {
 		sub := cs.subs.At(i)
 		ch := cs.list.At(sub.channel).Load()
 		*head = sub.next
-		ch.part(c).remove(cs, sub)
+		ch.remove(cs, c, sub)
 		cs.subs.Put(i)
 		cs.exit(ch)
 	}
@@ -222,18 +227,118 @@ func (cs *channels) names(head uint32) iter.Seq[string] {
 	}
 }
 
-func (ch *channel) part(c conn) *part { return &ch.parts[c.Index()%uint32(len(ch.parts))] }
-
-func (p *part) add(c conn, i uint32, sub *subscription) {
+// lock returns the part that c is in, or would be, locked.
+func (ch *channel) lock(c conn) *part {
+	if ch.lockSmall() {
+		return &ch.one
+	}
+	parts := *ch.spread.Load()
+	p := &parts[c.Index()%uint32(len(parts))]
 	p.mu.Lock()
+	return p
+}
+
+// lockSmall reports whether all members are in one, and then locks it.
+func (ch *channel) lockSmall() bool {
+	if ch.spread.Load() != nil {
+		return false
+	}
+	ch.one.mu.Lock()
+	if ch.spread.Load() != nil { // meanwhile
+		ch.one.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+func (ch *channel) add(cs *channels, c conn, i uint32, sub *subscription) {
+	p := ch.lock(c)
+	if p == &ch.one && len(p.list) == sliceLen {
+		ch.grow(cs)
+		p.mu.Unlock()
+		p = ch.lock(c)
+	}
 	defer p.mu.Unlock()
+	p.add(member{c, i}, sub)
+}
+
+// grow spreads the members over parts. It expects the lock of one.
+func (ch *channel) grow(cs *channels) {
+	parts := make([]part, cs.parts)
+	for _, m := range ch.one.list {
+		parts[m.c.Index()%uint32(len(parts))].add(m, cs.subs.At(m.sub))
+	}
+	ch.one.list = nil
+	ch.spread.Store(&parts)
+}
+
+func (ch *channel) remove(cs *channels, c conn, sub *subscription) {
+	p := ch.lock(c)
+	defer p.mu.Unlock()
+	p.remove(cs, sub)
+}
+
+// few returns all members if they fit into dst, which has room for those of a small channel.
+func (ch *channel) few(dst []conn) ([]conn, bool) {
+	if ch.lockSmall() {
+		defer ch.one.mu.Unlock()
+		return ch.one.copy(dst), true
+	}
+	parts := *ch.spread.Load()
+	for i := range parts {
+		p := &parts[i]
+		p.mu.Lock()
+		fit := len(dst)+len(p.list) <= cap(dst)
+		if fit {
+			dst = p.copy(dst)
+		}
+		p.mu.Unlock()
+		if !fit {
+			return nil, false
+		}
+	}
+	return dst, true
+}
+
+// all returns the members by parts. Who joins or leaves meanwhile may be missing, nobody else.
+func (ch *channel) all() iter.Seq[[]conn] {
+	return func(yield func([]conn) bool) {
+		if ch.lockSmall() {
+			list := ch.one.copy(make([]conn, 0, len(ch.one.list)))
+			ch.one.mu.Unlock()
+			yield(list)
+			return
+		}
+		parts := *ch.spread.Load()
+		for i := range parts {
+			p := &parts[i]
+			p.mu.Lock()
+			list := p.copy(make([]conn, 0, len(p.list)))
+			p.mu.Unlock()
+			if !yield(list) {
+				return
+			}
+		}
+	}
+}
+
+// The methods of a part expect its lock, but for begin, slice and end.
+
+func (p *part) add(m member, sub *subscription) {
 	sub.place = uint32(len(p.list))
-	p.list = append(p.list, member{c, i})
+	p.list = append(p.list, m)
+}
+
+func (p *part) copy(dst []conn) []conn {
+	for _, m := range p.list {
+		if m.c != 0 {
+			dst = append(dst, m.c)
+		}
+	}
+	return dst
 }
 
 func (p *part) remove(cs *channels, sub *subscription) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.sending {
 		p.list[sub.place] = member{}
 		p.holes++

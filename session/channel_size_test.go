@@ -12,3 +12,10 @@ func TestSubscriptionIsSmall(t *testing.T) {
 		t.Errorf("%d bytes", n)
 	}
 }
+
+// Each user has a channel, in a size class of the allocator's, whatever the number of processors is.
+func TestChannelIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(channel{}); n > 80 {
+		t.Errorf("%d bytes", n)
+	}
+}

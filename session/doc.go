@@ -68,7 +68,8 @@
 //
 // A channel is a named set of sessions: [Session.Join] and [Session.Leave] change it,
 // [Server.Publish] sends to it, [Server.Members] looks into it. It needs no creation. A subscription
-// costs at most 64 bytes, and is gone before OnClose is called.
+// costs some 30 bytes and at most 64, the channel another 140 with a short name. All of a session's are
+// gone before OnClose is called.
 //
 // A message is encoded once. Channels of up to 64 members are sent to at once, by the publisher.
 // Larger ones are spread over a few goroutines that belong to the server, each of which has its

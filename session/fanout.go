@@ -121,26 +121,6 @@ func (f *fanout) admit(n int64) bool {
 	return true
 }
 
-// few returns all members if they fit into dst.
-func (ch *channel) few(dst []conn) ([]conn, bool) {
-	for i := range ch.parts {
-		p := &ch.parts[i]
-		p.mu.Lock()
-		n := len(p.list)
-		if len(dst)+n > cap(dst) {
-			p.mu.Unlock()
-			return nil, false
-		}
-		for _, m := range p.list {
-			if m.c != 0 {
-				dst = append(dst, m.c)
-			}
-		}
-		p.mu.Unlock()
-	}
-	return dst, true
-}
-
 func (f *fanout) run(queue chan job) {
 	buf := make([]conn, 0, sliceLen)
 	for {
@@ -158,7 +138,7 @@ func (f *fanout) serve(j job, buf []conn) {
 	if j.ch == nil {
 		f.serveAll(j, buf)
 	} else {
-		p := &j.ch.parts[j.part]
+		p := &(*j.ch.spread.Load())[j.part] // it is not small: it was not sent to at once
 		end := p.begin()
 		for at := 0; at < end; at += sliceLen {
 			f.send(p.slice(buf, at, end), j.m, j.except)

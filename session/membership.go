@@ -133,8 +133,8 @@ func (s *Server) members(channel string) iter.Seq[Session] {
 		if ch == nil {
 			return
 		}
-		for i := range ch.parts {
-			for _, c := range ch.parts[i].all() {
+		for list := range ch.all() {
+			for _, c := range list {
 				if !yield(Session{s, c}) {
 					return
 				}
@@ -167,18 +167,6 @@ func (sh *channelShard) all() []channelCount {
 	list := make([]channelCount, 0, len(sh.m))
 	for name, ch := range sh.m {
 		list = append(list, channelCount{name, int(ch.members)})
-	}
-	return list
-}
-
-func (p *part) all() []conn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	list := make([]conn, 0, len(p.list))
-	for _, m := range p.list {
-		if m.c != 0 {
-			list = append(list, m.c)
-		}
 	}
 	return list
 }
