@@ -31,7 +31,7 @@ type Config struct {
 	// Hint is added to the text of every Forbidden: what to do about it. Default nothing.
 	Hint string
 	// Prefix stands before the name of a group to make that of a channel, and keeps clients
-	// away from the other channels of the server. At most 100 bytes of UTF-8 without control
+	// away from the other channels of the server. At most 128 bytes of UTF-8 without control
 	// characters. Default DefaultPrefix.
 	Prefix string
 }

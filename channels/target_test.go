@@ -215,7 +215,7 @@ func TestNew(t *testing.T) {
 	authorize := func(*session.Upgrade) (channels.Permissions, error) { return channels.Permissions{}, nil }
 	for name, cfg := range map[string]channels.Config{
 		"open to some":     {Open: true, Authorize: authorize},
-		"long prefix":      {Prefix: strings.Repeat("p", 101)},
+		"long prefix":      {Prefix: strings.Repeat("p", 129)},
 		"control":          {Prefix: "a\x00"},
 		"prefix not UTF-8": {Prefix: "\xff"},
 		"hint not UTF-8":   {Hint: "\xff"},
@@ -224,7 +224,7 @@ func TestNew(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := channels.New(channels.Config{Prefix: strings.Repeat("p", 100)}); err != nil {
+	if _, err := channels.New(channels.Config{Prefix: strings.Repeat("p", 128)}); err != nil {
 		t.Error(err)
 	}
 	target, err := channels.New(open)

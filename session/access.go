@@ -8,7 +8,8 @@ import (
 	"wsgateway/wsproto"
 )
 
-// Failure is a handshake that did not lead to a session.
+// Failure is a handshake that did not lead to a session, or a plain request that Route.HTTP did not answer
+// with success.
 type Failure struct {
 	RemoteAddr netip.AddrPort
 	Request    *wsproto.Request // nil if there was no complete and correct one; valid until the call returns
@@ -28,7 +29,7 @@ func (s *Server) failed(c conn, l *local, status int, err error) {
 	if s.cfg.AccessLog != nil {
 		s.cfg.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, "handshake", s.accessAttrs(f.RemoteAddr, f.Request, status)...)
 	}
-	if s.cfg.OnFail != nil {
+	if s.cfg.OnFail != nil && (status == statusAborted || status >= 300) {
 		defer func() { s.panicked(c, recover()) }()
 		s.cfg.OnFail(f)
 	}

@@ -121,12 +121,29 @@ func (e *executor) ended(c conn) *ended {
 	return nil
 }
 
-// run serves lanes. Should a handler end the goroutine with runtime.Goexit, another takes its place.
+// change changes what is known of a session that has ended, and reports whether something is.
+func (e *executor) change(c conn, f func(x *extra)) bool {
+	sh := e.shard(c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	l := sh.m[c]
+	if l == nil || l.end == nil {
+		return false
+	}
+	end := *l.end // who has asked for the old one reads it
+	f(&end.extra)
+	l.end = &end
+	return true
+}
+
+// run serves lanes. Should a handler end the goroutine with runtime.Goexit, which is taken for a panic,
+// another takes its place.
 func (e *executor) run(w *callWatch) {
 	var l *lane
 	defer func() {
 		if l != nil {
 			w.leave()
+			e.srv.exited(l.c)
 			e.mu.Lock()
 			e.calling--
 			e.mu.Unlock()

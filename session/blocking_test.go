@@ -3,6 +3,7 @@ package session_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"runtime"
 	"sync"
@@ -180,20 +181,20 @@ func TestBlockingPanic(t *testing.T) {
 	}}
 	srv, addr := start(t, blockingRoute(h))
 	for range 20 {
-		c := dial(t, addr, "/")
-		c.text("panic")
-		if f := c.read(); f.Header.OpCode != ws.OpClose || string(f.Payload[:2]) != "\x03\xf3" { // 1011
-			t.Fatalf("%+v", f)
+		for _, end := range []string{"panic", "exit"} {
+			c := dial(t, addr, "/")
+			c.text("first")
+			c.want(ws.OpText, "first")
+			c.text(end)
+			if f := c.read(); f.Header.OpCode != ws.OpClose || string(f.Payload[:2]) != "\x03\xf3" { // 1011
+				t.Fatalf("%+v", f)
+			}
+			c.send(ws.NewCloseFrame(nil))
+			c.wantEOF()
 		}
-		c.send(ws.NewCloseFrame(nil))
-		c.wantEOF()
-		c = dial(t, addr, "/")
-		c.text("exit")
-		c.text("after")
-		c.want(ws.OpText, "after")
 	}
 	st := srv.Stats()
-	if st.HandlerPanics != 20 || st.Blocking.Busy != 0 || st.Blocking.Size != 4 {
+	if st.HandlerPanics != 40 || st.Blocking.Busy != 0 || st.Blocking.Size != 4 {
 		t.Errorf("%d panics, %+v", st.HandlerPanics, st.Blocking)
 	}
 }
@@ -279,29 +280,117 @@ func TestBlockingClose(t *testing.T) {
 // A handler that holds up its goroutine is counted, once a call.
 func TestWatchdog(t *testing.T) {
 	for pool, blocking := range map[string]bool{"worker": false, "blocking": true} {
-		gate := make(chan struct{})
-		cfg := session.Config{Routes: []session.Route{{Path: "/", Blocking: blocking, Handler: session.HandlerFuncs{
-			Message: func(s session.Session, m session.Message) {
-				if string(m.Data) == "slow" {
-					<-gate
+		t.Run(pool, func(t *testing.T) {
+			enter, leave := make(chan struct{}), make(chan struct{})
+			hold := func(really bool) {
+				if really {
+					enter <- struct{}{}
+					<-leave
 				}
-				_ = s.Send(m.Opcode, m.Data)
-			},
-		}}}}
-		srv, addr := start(t, cfg)
-		c := dial(t, addr, "/")
-		for n := range uint64(2) {
+			}
+			slow := func(p []byte) bool { return string(p) == "slow" }
+			route := session.Route{Path: "/", Blocking: blocking, Handler: session.HandlerFuncs{
+				Open: func(s session.Session, r *wsproto.Request) { hold(string(r.RawQuery) == "open") },
+				Message: func(s session.Session, m session.Message) {
+					hold(slow(m.Data))
+					_ = s.Send(m.Opcode, m.Data)
+				},
+				Binary: func(s session.Session, p []byte) { hold(slow(p)) },
+				Ping:   func(s session.Session, p []byte) bool { hold(slow(p)); return true },
+				Pong:   func(s session.Session, p []byte) { hold(slow(p)) },
+				Error:  func(s session.Session, err error) { hold(true) },
+				Close:  func(s session.Session, c session.CloseInfo) { hold(c.Reason == "slow") },
+			}}
+			route.OnUpgrade = func(u *session.Upgrade) error { hold(string(u.Request.RawQuery) == "upgrade"); return nil }
+			route.HTTP = func(*wsproto.Request) *wsproto.Response { hold(true); return nil }
+			srv, addr := start(t, session.Config{Routes: []session.Route{route}})
+			counted := uint64(0)
+			// call has f cause one call that is held until the watchdog has seen it.
+			call := func(what string, f func()) {
+				t.Helper()
+				done := make(chan struct{})
+				go func() { defer close(done); f() }()
+				<-enter
+				counted++
+				eventually(t, func() bool { return srv.Stats().SlowCalls[pool] == counted })
+				leave <- struct{}{}
+				<-done
+			}
+			c := dial(t, addr, "/")
 			for range 100 {
 				c.text("fast")
 				c.want(ws.OpText, "fast")
 			}
-			c.text("slow")
-			eventually(t, func() bool { return srv.Stats().SlowCalls[pool] == n+1 })
-			gate <- struct{}{}
-			c.want(ws.OpText, "slow")
-		}
-		if n := srv.Stats().SlowCalls[pool]; n != 2 {
-			t.Errorf("%s: %d slow calls", pool, n)
-		}
+			for range 2 { // each is counted once
+				call("message", func() { c.text("slow"); c.want(ws.OpText, "slow") })
+			}
+			call("binary", func() { c.send(ws.NewBinaryFrame([]byte("slow"))) })
+			call("ping", func() { c.send(ws.NewPingFrame([]byte("slow"))); c.want(ws.OpPong, "slow") })
+			call("pong", func() { c.send(ws.NewPongFrame([]byte("slow"))) })
+			call("close", func() { c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "slow"))); c.wantClose(1000) })
+			call("open", func() { dial(t, addr, "/?open").Close() })
+			eventually(t, func() bool { // OnError is told that it is broken
+				select {
+				case <-enter:
+					return true
+				default:
+					return false
+				}
+			})
+			counted++
+			eventually(t, func() bool { return srv.Stats().SlowCalls[pool] == counted })
+			leave <- struct{}{}
+			bye := dial(t, addr, "/?upgrade-not")
+			call("upgrade", func() { dial(t, addr, "/?upgrade").text("fast") })
+			call("error", func() { _, _ = bye.Write([]byte{0xff, 0x80, 0, 0, 0, 0}); bye.wantClose(1002) })
+			call("http", func() {
+				resp, err := http.Get("http://" + addr + "/")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _ = resp.Body.Close(); resp.StatusCode != 404 {
+					t.Error(resp.Status)
+				}
+			})
+			if n := srv.Stats().SlowCalls[pool]; n != counted {
+				t.Errorf("%d slow calls, want %d", n, counted)
+			}
+			close(leave) // whoever ends with the server
+			go func() {
+				for range enter {
+				}
+			}()
+			srv.Close()
+			close(enter)
+		})
+	}
+}
+
+// A session of which nobody has been told yet may be over: what OnOpen keeps, OnClose finds.
+func TestBlockingValueOfBrokenSession(t *testing.T) {
+	enter, leave, value := make(chan session.Session), make(chan struct{}), make(chan any, 1)
+	srv, addr := start(t, blockingRoute(session.HandlerFuncs{
+		Open: func(s session.Session, _ *wsproto.Request) {
+			enter <- s
+			<-leave
+			if err := s.SetValue("kept"); err != nil {
+				t.Error(err)
+			}
+		},
+		Close: func(s session.Session, _ session.CloseInfo) { value <- s.Value() },
+	}))
+	c := dial(t, addr, "/")
+	s := <-enter
+	_ = c.Conn.(*net.TCPConn).SetLinger(0)
+	c.Close()
+	eventually(t, func() bool { return !s.IsAvailable() && srv.Stats().Sessions == 0 })
+	leave <- struct{}{}
+	if got := <-value; got != "kept" {
+		t.Errorf("OnClose finds %v", got)
+	}
+	eventually(t, func() bool { return s.Value() == nil })
+	if err := s.SetValue(1); !errors.Is(err, session.ErrClosed) {
+		t.Errorf("SetValue after OnClose: %v", err)
 	}
 }

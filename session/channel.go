@@ -4,8 +4,10 @@ import (
 	"errors"
 	"hash/maphash"
 	"iter"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode"
 	"unicode/utf8"
 
 	"wsgateway/internal/slab"
@@ -22,19 +24,11 @@ var (
 	ErrBusy = errors.New("session: too many publications wait")
 )
 
-// MaxChannelName is the longest name of a channel in bytes.
-const MaxChannelName = 200
+// MaxChannelName is the longest name of a channel in bytes: room for names of 200 with a prefix.
+const MaxChannelName = 256
 
 func validChannel(name string) bool {
-	if name == "" || len(name) > MaxChannelName || !utf8.ValidString(name) {
-		return false
-	}
-	for i := range len(name) {
-		if name[i] < 0x20 || name[i] == 0x7F {
-			return false
-		}
-	}
-	return true
+	return name != "" && len(name) <= MaxChannelName && utf8.ValidString(name) && strings.IndexFunc(name, unicode.IsControl) < 0
 }
 
 // channels is the registry of channels and of who is in them.
@@ -47,7 +41,6 @@ type channels struct {
 	list   *slab.Pool[atomic.Pointer[channel]]
 	subs   *slab.Pool[subscription]
 	owners [256]sync.Mutex // of the subscriptions of a session, by its index
-	limit  int             // of a session
 	parts  int
 	count  atomic.Int64 // channels
 }
@@ -64,7 +57,7 @@ type channel struct {
 	name    string
 	spread  atomic.Pointer[[]part] // nil while it is small; set under the lock of one
 	index   uint32                 // in channels.list
-	members int32                  // under the shard's lock; the channel is gone when there is none
+	members int32                  // under the shard's lock; see channels.settle
 	pending atomic.Int32           // publications that wait for the fan-out; 0 while it is small
 	one     part
 }
@@ -92,8 +85,9 @@ type subscription struct {
 	place   uint32 // in the part; under its lock
 }
 
+// newChannels takes how many channels each of the connections may be in.
 func newChannels(conns, limit, parts int) *channels {
-	cs := &channels{seed: maphash.MakeSeed(), limit: limit, parts: parts}
+	cs := &channels{seed: maphash.MakeSeed(), parts: parts}
 	most := min(int64(conns)*int64(limit), 1<<31)
 	cs.subs = slab.NewPool[subscription](int(most))
 	cs.list = slab.NewPool[atomic.Pointer[channel]](int(most))
@@ -142,16 +136,36 @@ func (cs *channels) exit(ch *channel) {
 	sh := cs.shard(ch.name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if ch.members--; ch.members == 0 {
-		delete(sh.m, ch.name)
-		cs.list.At(ch.index).Store(nil)
-		cs.list.Put(ch.index)
-		cs.count.Add(-1)
-	}
+	ch.members--
+	cs.settle(sh, ch)
 }
 
-// join expects the owner's lock. head is where the session's list begins.
-func (cs *channels) join(c conn, head *uint32, name string) (joined bool, err error) {
+// sent takes a count of ch.pending back.
+func (cs *channels) sent(ch *channel) {
+	if ch.pending.Add(-1) > 0 {
+		return
+	}
+	sh := cs.shard(ch.name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	cs.settle(sh, ch)
+}
+
+// settle ends a channel that has neither members nor publications on their way: one that waited for them
+// could otherwise be overtaken, for somebody who leaves and comes back, by what is published to the next
+// channel of that name. It expects the shard's lock.
+func (cs *channels) settle(sh *channelShard, ch *channel) {
+	if ch.members > 0 || ch.pending.Load() > 0 || sh.m[ch.name] != ch {
+		return
+	}
+	delete(sh.m, ch.name)
+	cs.list.At(ch.index).Store(nil)
+	cs.list.Put(ch.index)
+	cs.count.Add(-1)
+}
+
+// join expects the owner's lock. head is where the session's list begins, limit how long it may be.
+func (cs *channels) join(c conn, head *uint32, name string, limit int) (joined bool, err error) {
 	known, n := cs.find(name), 0
 	for i := *head; i != 0; n++ {
 		sub := cs.subs.At(i - 1)
@@ -160,7 +174,7 @@ func (cs *channels) join(c conn, head *uint32, name string) (joined bool, err er
 		}
 		i = sub.next
 	}
-	if n >= cs.limit {
+	if n >= limit {
 		return false, ErrTooManyChannels
 	}
 	i, ok := cs.subs.Get()

@@ -98,7 +98,8 @@ func generation(t *testing.T, number, n int, seen *tally) int {
 	w := newWatcher(t, n)
 	c := &crew{w: w, unix: filepath.Join(t.TempDir(), "s")}
 	var err error
-	if w.srv, err = session.NewServer(closesConfig(w, number%4 >= 2)); err != nil {
+	w.blocking = number%2 == 1
+	if w.srv, err = session.NewServer(closesConfig(w)); err != nil {
 		t.Fatal(err)
 	}
 	c.tcp = serve(t, w.srv, "unix:"+c.unix)
@@ -153,9 +154,9 @@ func serve(t *testing.T, srv *session.Server, other string) string {
 	return tcp.String()
 }
 
-func closesConfig(w *watcher, blocking bool) session.Config {
+func closesConfig(w *watcher) session.Config {
 	var cfg session.Config
-	cfg.Routes = []session.Route{{Path: "/", Handler: w, MaxMessage: 64 << 10, Blocking: blocking}}
+	cfg.Routes = []session.Route{{Path: "/", Handler: w, MaxMessage: 64 << 10, Blocking: w.blocking}}
 	cfg.HandshakeTimeout = 500 * time.Millisecond
 	cfg.FrameTimeout, cfg.MessageTimeout = 300*time.Millisecond, 300*time.Millisecond
 	cfg.PingInterval, cfg.PingTimeout = 300*time.Millisecond, 300*time.Millisecond

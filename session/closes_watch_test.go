@@ -25,6 +25,8 @@ type watcher struct {
 	srv    *session.Server
 	faults atomic.Int64
 
+	blocking bool // its calls may block
+
 	lives   sync.Map // Session -> *life
 	waiting sync.Map // name -> chan struct{}, closed by OnClose: see peer.awaitOver
 	fresh   chan session.Session
@@ -153,6 +155,12 @@ func (w *watcher) OnClose(s session.Session, c session.CloseInfo) {
 	defer l.leave()
 	l.over = true
 	w.checkOver(s, l.alone)
+	switch err := s.SetValue(l.name); {
+	case w.blocking && (err != nil || s.Value() != l.name): // the value is known until it returns
+		w.fault("in OnClose: SetValue: %v, value %v", err, s.Value())
+	case !w.blocking && !errors.Is(err, session.ErrClosed):
+		w.fault("in OnClose: SetValue: %v", err)
+	}
 	if s.Path() != "/" || !s.RemoteAddr().IsValid() && l.tcp {
 		w.fault("in OnClose: path %q, address %v", s.Path(), s.RemoteAddr())
 	}
@@ -230,7 +238,7 @@ func (w *watcher) checkOver(s session.Session, alone string) {
 	for name, err := range map[string]error{
 		"Send": s.Send(wsproto.OpText, nil), "SendPrepared": s.SendPrepared(hello), "SendPing": s.SendPing(nil),
 		"SendPong": s.SendPong(nil), "Close": s.Close(1000, ""), "Join": s.Join("late"),
-		"SetValue": s.SetValue(1), "SetUser": s.SetUser("late"),
+		"SetUser": s.SetUser("late"),
 	} {
 		if !errors.Is(err, session.ErrClosed) {
 			w.fault("%s after the end: %v", name, err)
@@ -267,6 +275,9 @@ func (w *watcher) checkEnd() {
 			w.fault("OnOpen without OnClose")
 		}
 		w.checkOver(s, l.alone)
+		if err := s.SetValue(1); !errors.Is(err, session.ErrClosed) {
+			w.fault("SetValue after the end: %v", err)
+		}
 		if s.Value() != nil || s.User() != "" || s.Path() != "" || s.RemoteAddr() != (netip.AddrPort{}) || s.BufferedAmount() != 0 {
 			w.fault("after OnClose: value %v, user %q, path %q, address %v, %d bytes buffered",
 				s.Value(), s.User(), s.Path(), s.RemoteAddr(), s.BufferedAmount())

@@ -64,11 +64,12 @@ type Config struct {
 	Deflate Deflate
 
 	// OnMembership is told who has joined and left channels, by one goroutine, one channel after the
-	// other, at most once in MembershipInterval (default 1 s) for each. It may block: what
-	// happens meanwhile is gathered.
+	// other, at most once in MembershipInterval (default 1 s) for each, and when the server ends. It
+	// may block: what happens meanwhile is gathered. It must not call Close or Shutdown.
 	OnMembership       func(MembershipChange)
 	MembershipInterval time.Duration
-	// OnFail is told of handshakes that did not lead to a session. It must not block.
+	// OnFail is told of handshakes that did not lead to a session, and of plain requests that were not
+	// answered with success. It must not block.
 	OnFail func(Failure)
 
 	Logger *slog.Logger // default: discard
@@ -100,7 +101,9 @@ type Route struct {
 	Inline bool
 	// Blocking says that the handler's calls, OnUpgrade and HTTP may block, on a database for
 	// instance. They run in a pool of their own (Config.BlockingCalls). While one waits or runs,
-	// its client is not read from, so that at most one message of each is on its way.
+	// its client is not read from, so that at most one message of each is on its way. Others find a
+	// session (Sessions, SendAll) from when the handshake has been answered, perhaps before its
+	// OnOpen is called: what they need of it is better set in Upgrade.Value.
 	Blocking bool
 
 	Subprotocols []string // spoken here, in order of preference

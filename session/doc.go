@@ -33,7 +33,10 @@
 // What a session sends from one goroutine arrives in that order or not at all: a message that is
 // refused with [ErrQueueFull] closes the session, and nothing is sent behind it, so that there is never
 // a gap within it. Where Route.Outbound says that messages may be dropped there are gaps, which
-// Stats counts.
+// Stats counts; and with [KeepLatest] a message takes the place of the one with its key that waits, in
+// front of what was sent in between, or a symbol that changes all the time would never come to the front.
+// A publication to a large channel is sent by others, and may arrive after what its publisher sends next
+// (see Channels).
 //
 // # Clients that do not read
 //
@@ -46,8 +49,9 @@
 //
 // [Rate] bounds messages and bytes a second. Beyond, the client is not read from, and TCP slows it down;
 // [Session.PauseReading] does the same at will. So does Config.ControlRate for pings and pongs. Who keeps
-// it up for long is closed with 1008. Pings are answered, the latest first. Tiny fragments have a rate
-// too, beyond which a client is closed with 1008 at once.
+// it up for long is closed with 1008. While it is not read from nothing of the client's is answered, its
+// pings neither. Of pings behind a socket that is full only the latest is answered. Tiny fragments have a
+// rate too, beyond which a client is closed with 1008 at once.
 //
 // # Before the upgrade
 //

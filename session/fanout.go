@@ -17,6 +17,7 @@ type fanout struct {
 	queues []chan job
 	stop   chan struct{}
 	stops  sync.Once
+	closed atomic.Bool
 	ended  sync.WaitGroup
 
 	waiting atomic.Int64 // publications
@@ -63,8 +64,23 @@ func (f *fanout) start() {
 }
 
 func (f *fanout) close() {
+	f.closed.Store(true)
 	f.stops.Do(func() { close(f.stop) })
 	f.ended.Wait()
+	f.drain()
+}
+
+// drain drops what waits when nobody serves the queues any more.
+func (f *fanout) drain() {
+	for _, q := range f.queues {
+		for len(q) > 0 {
+			select {
+			case j := <-q:
+				f.done(j)
+			default: // somebody else drains it
+			}
+		}
+	}
 }
 
 // publish sends m to the members of ch, but for those in except, which it keeps. A small channel
@@ -104,6 +120,10 @@ func (f *fanout) enqueue(p *publication) {
 	p.left.Store(int32(len(f.queues)))
 	for i, q := range f.queues {
 		q <- job{p, uint32(i)} // has room, see limit
+	}
+	if f.closed.Load() {
+		f.ended.Wait()
+		f.drain()
 	}
 }
 
@@ -146,11 +166,16 @@ func (f *fanout) serve(j job, buf []conn) {
 		}
 		p.end(f.srv.channels)
 	}
+	f.done(j)
+}
+
+// done says that a part of a publication has been sent, or dropped.
+func (f *fanout) done(j job) {
 	if j.left.Add(-1) == 0 {
 		f.bytes.Add(-int64(len(j.m.frame)))
 		f.waiting.Add(-1)
 		if j.ch != nil {
-			j.ch.pending.Add(-1)
+			f.srv.channels.sent(j.ch)
 		}
 	}
 }

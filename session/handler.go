@@ -46,8 +46,8 @@ type PongHandler interface {
 // ErrorHandler is a Handler that wants to know why a session fails.
 type ErrorHandler interface {
 	// OnError is called before OnClose when the session does not end by a Close frame: with a
-	// *wsproto.ProtocolError for what the client did wrong, and with ErrEvicted, ErrTooSlow or
-	// ErrBroken.
+	// *wsproto.ProtocolError for what the client did wrong, and with ErrEvicted, ErrTooSlow,
+	// ErrFlood or ErrBroken.
 	OnError(s Session, err error)
 }
 

@@ -78,7 +78,10 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	}
 	plain := route.HTTP != nil && !l.req.AsksForWebSocket()
 	if plain && !route.Blocking {
-		s.refuse(t, rec, s.plain(t.Conn(), route, &l.req))
+		l.watch.enter(c)
+		answer := s.plain(c, route, &l.req)
+		l.watch.leave()
+		s.refuse(t, rec, answer)
 		return
 	}
 	if !plain {
@@ -95,7 +98,9 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 			return
 		}
 	case route.OnUpgrade != nil:
+		l.watch.enter(c)
 		v = s.ask(c, route, &l.req)
+		l.watch.leave()
 	}
 	if v.err != nil {
 		s.refuse(t, rec, v.err)
@@ -141,7 +146,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 			route.Handler.OnOpen(Session{s, c}, req)
 		})
 	} else {
-		s.call(t, m, func(h Handler) { h.OnOpen(Session{s, c}, &l.req) })
+		s.call(t, func() { route.Handler.OnOpen(Session{s, c}, &l.req) })
 	}
 	s.dropPartial(rec) // only now: the request is a view into it
 	if s.held(c, rec, route) {

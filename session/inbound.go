@@ -264,7 +264,7 @@ func (s *Server) flooded(t *netpoll.Turn, rec *record, dec *wsproto.Decoder, lab
 	dec.Release(s.bufs)
 	if !rec.closing(t.Conn()) {
 		s.stats.evictions.Inc(label)
-		s.fault(t.Conn(), rec, ErrFlood)
+		s.fault(t, rec, ErrFlood)
 	}
 	s.fail(t, rec, wsproto.StatusPolicyViolation, reason)
 }
@@ -293,7 +293,7 @@ func (s *Server) sendClose(t *netpoll.Turn, code wsproto.StatusCode, reason stri
 // is memory for.
 func (s *Server) refuseFrame(t *netpoll.Turn, rec *record, err error) {
 	var perr *wsproto.ProtocolError
-	s.fault(t.Conn(), rec, err)
+	s.fault(t, rec, err)
 	switch {
 	case errors.As(err, &perr):
 		s.fail(t, rec, perr.Code, perr.Reason)

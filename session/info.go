@@ -2,7 +2,6 @@ package session
 
 import (
 	"iter"
-	"net/http"
 	"strings"
 
 	"wsgateway/netpoll"
@@ -127,18 +126,10 @@ func (s Session) Header(name string) string {
 	return ""
 }
 
-// Cookie returns the value of a cookie of the request, if Route.Retain names Cookie.
+// Cookie returns the value of a cookie of the request, if Route.Retain names Cookie; see
+// wsproto.Request.Cookie.
 func (s Session) Cookie(name string) (value string, ok bool) {
-	cookies, err := http.ParseCookie(s.Header("Cookie"))
-	if err != nil {
-		return "", false
-	}
-	for _, c := range cookies {
-		if c.Name == name {
-			return c.Value, true
-		}
-	}
-	return "", false
+	return wsproto.Cookie(s.Header("Cookie"), name)
 }
 
 // Origin returns the Origin of the request, if Route.Retain names it.
@@ -166,12 +157,23 @@ func (s Session) Value() any {
 // SetValue keeps a value for as long as the session lives. Calls from several goroutines are safe, what
 // the value holds is theirs to guard. It costs the session some 100 bytes beside the value.
 //
-// Errors: ErrClosed.
+// Errors: ErrClosed; where the handler may block (Route.Blocking), only once OnClose has returned.
 func (s Session) SetValue(v any) error {
-	return s.srv.owned(s.c, func(*record) error {
-		s.srv.change(s.c, func(x *extra) { x.value = v })
+	set := func(x *extra) { x.value = v }
+	if s.srv == nil {
+		return ErrClosed
+	}
+	lock := s.srv.channels.owner(s.c)
+	lock.Lock()
+	defer lock.Unlock()
+	if _, open := s.srv.meta(s.c); open {
+		s.srv.change(s.c, set)
 		return nil
-	})
+	}
+	if s.srv.exec != nil && s.srv.exec.change(s.c, set) {
+		return nil
+	}
+	return ErrClosed
 }
 
 // User returns the id that SetUser has set, or "".
@@ -182,13 +184,17 @@ func (s Session) User() string {
 	return s.srv.extra(s.c).user
 }
 
+// userChannels is in how many channels beside those of Join a session may be: its user's, and for a moment
+// its former user's.
+const userChannels = 2
+
 // userChannel is a channel of a name that no client can choose: the sessions of a user.
 func userChannel(id string) string { return "\x00user " + id }
 
 // SetUser says whose session this is. A user may have many; Server.UserSessions finds them. An
 // empty id takes it back. An id is bounded like the name of a channel.
 //
-// Errors: ErrClosed, ErrChannelName, ErrTooManyChannels.
+// Errors: ErrClosed, ErrChannelName.
 func (s Session) SetUser(id string) error {
 	if id != "" && !validChannel(id) {
 		return ErrChannelName
@@ -199,14 +205,22 @@ func (s Session) SetUser(id string) error {
 			return nil
 		}
 		if id != "" {
-			if _, err := s.srv.channels.join(s.c, &rec.subs, userChannel(id)); err != nil {
-				return err
+			limit := s.srv.cfg.SessionChannels + userChannels
+			if _, err := s.srv.channels.join(s.c, &rec.subs, userChannel(id), limit); err != nil {
+				return err // there is room for it
 			}
 		}
 		if old != "" {
 			s.srv.channels.leave(s.c, &rec.subs, userChannel(old))
 		}
+		was := s.srv.member(s.c)
 		s.srv.change(s.c, func(x *extra) { x.user = id })
+		if is := s.srv.member(s.c); is != was {
+			for name := range s.srv.channels.names(rec.subs) {
+				s.srv.presence.note(was, name, -1)
+				s.srv.presence.note(is, name, 1)
+			}
+		}
 		return nil
 	})
 }
@@ -238,8 +252,11 @@ func (s *Server) Sessions() iter.Seq[Session] {
 // except. It is served like a publication to a large channel, see Publish; path is that of
 // Route.Path.
 //
-// Errors: ErrBusy.
+// Errors: ErrBusy, ErrPayload.
 func (s *Server) SendAll(path string, m *Prepared, except ...Session) error {
+	if !m.valid() {
+		return ErrPayload
+	}
 	route := -1
 	if path != "" {
 		if route = s.routes.index(path); route < 0 {

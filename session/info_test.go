@@ -18,7 +18,7 @@ func TestRetainedRequest(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	agents := make(chan string, 1)
 	_, addr := start(t, session.Config{Routes: []session.Route{{
-		Path: "/*", Retain: []string{"Origin", "cookie", "X-List"}, RetainQuery: true,
+		Path: "/*", Retain: []string{"Origin", "cookie", "X-List", "Host"}, RetainQuery: true,
 		Handler: session.HandlerFuncs{
 			Open: func(s session.Session, r *wsproto.Request) {
 				agent, _ := r.Header("User-Agent")
@@ -29,21 +29,24 @@ func TestRetainedRequest(t *testing.T) {
 		OnUpgrade: func(u *session.Upgrade) error { u.Value = "from " + string(u.Request.RawQuery); return nil },
 	}}})
 	c := dialWith(t, addr, "/room/1?a=b", ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{
-		"Origin": {"https://a.com"}, "Cookie": {"x=1; y=2", "z=3"}, "X-List": {"a", "b"}, "User-Agent": {"test"},
+		"Origin": {"https://a.com"}, "Cookie": {`x=1; prefs={"a":1}; y=2`, "loose; z=3;"}, "X-List": {"a", "b"}, "User-Agent": {"test"},
 	})})
 	s := <-opened
 	if agent := <-agents; agent != "test" {
 		t.Errorf("OnOpen sees User-Agent %q", agent)
 	}
-	for name, want := range map[string]string{"origin": "https://a.com", "Cookie": "x=1; y=2; z=3", "x-list": "a, b", "User-Agent": "", "Host": ""} {
+	for name, want := range map[string]string{"origin": "https://a.com", "Cookie": `x=1; prefs={"a":1}; y=2; loose; z=3;`, "x-list": "a, b", "User-Agent": ""} {
 		if got := s.Header(name); got != want {
 			t.Errorf("Header(%s) = %q, want %q", name, got, want)
 		}
 	}
-	for name, want := range map[string]string{"x": "1", "z": "3", "q": ""} {
+	for name, want := range map[string]string{"x": "1", "y": "2", "z": "3", "q": ""} {
 		if got, ok := s.Cookie(name); got != want || ok != (want != "") {
 			t.Errorf("Cookie(%s) = %q, %v", name, got, ok)
 		}
+	}
+	if s.Origin() != "https://a.com" || s.Host() != addr {
+		t.Errorf("origin %q, host %q", s.Origin(), s.Host())
 	}
 	if s.Query() != "a=b" || s.Path() != "/room/1" || s.Value() != "from a=b" {
 		t.Errorf("query %q, path %q, value %v", s.Query(), s.Path(), s.Value())

@@ -22,7 +22,8 @@ func (s Session) Leave(channel string) {
 	s.srv.leave(s.c, channel)
 }
 
-// Channels returns the names of the channels the session is in, the last one joined first.
+// Channels returns the names of the channels the session is in, the last one joined first. In OnClose it is
+// in none any more; Config.OnMembership tells which it has left.
 func (s Session) Channels() (names []string) {
 	_ = s.srv.owned(s.c, func(rec *record) error {
 		for name := range s.srv.channels.names(rec.subs) {
@@ -40,9 +41,13 @@ func (s *Server) join(c conn, channel string) error {
 		if rec.closing(c) {
 			return ErrClosed
 		}
-		joined, err := s.channels.join(c, &rec.subs, channel)
+		limit := s.cfg.SessionChannels
+		if s.extra(c).user != "" {
+			limit++ // its channel is not counted
+		}
+		joined, err := s.channels.join(c, &rec.subs, channel, limit)
 		if joined {
-			s.presence.note(c, channel, 1)
+			s.presence.note(s.member(c), channel, 1)
 		}
 		return err
 	})
@@ -66,23 +71,32 @@ func (s *Server) owned(c conn, f func(rec *record) error) error {
 func (s *Server) leave(c conn, channel string) {
 	_ = s.owned(c, func(rec *record) error {
 		if s.channels.leave(c, &rec.subs, channel) {
-			s.presence.note(c, channel, -1)
+			s.presence.note(s.member(c), channel, -1)
 		}
 		return nil
 	})
 }
 
-// leaveAll ends all memberships of a session that is over.
+// leaveAll ends all memberships of a session that is over. It expects the lock of channels.owner.
 func (s *Server) leaveAll(c conn, rec *record) {
-	lock := s.channels.owner(c)
-	lock.Lock()
-	defer lock.Unlock()
 	if s.presence != nil {
+		member := s.member(c)
 		for name := range s.channels.names(rec.subs) {
-			s.presence.note(c, name, -1)
+			s.presence.note(member, name, -1)
 		}
 	}
 	s.channels.leaveAll(c, &rec.subs)
+}
+
+// member is by what a MembershipChange names a session.
+func (s *Server) member(c conn) string {
+	if s.presence == nil {
+		return "" // nobody asks
+	}
+	if user := s.extra(c).user; user != "" {
+		return user
+	}
+	return s.ids.encode(c)
 }
 
 // Publish sends m to the members of a channel, but for those in except. It returns before they have
@@ -91,8 +105,11 @@ func (s *Server) leaveAll(c conn, rec *record) {
 // long as the member's session is open. Members that do not read fast enough hold nobody up: see
 // Session.Send.
 //
-// Errors: ErrBusy, ErrChannelName. A channel without members is none. After ErrBusy nobody has got the
+// Errors: ErrBusy, ErrChannelName, ErrPayload. A channel without members is none. After ErrBusy nobody has got the
 // message: what matters, the last price of a symbol for instance, is to be published again.
+//
+// What the publisher sends afterwards in other ways, or to other channels, may arrive before: what has to
+// follow a publication is to be published to the same channel.
 func (s *Server) Publish(channel string, m *Prepared, except ...Session) error {
 	if !validChannel(channel) {
 		return ErrChannelName
@@ -101,6 +118,9 @@ func (s *Server) Publish(channel string, m *Prepared, except ...Session) error {
 }
 
 func (s *Server) publish(channel string, m *Prepared, except []Session) error {
+	if !m.valid() {
+		return ErrPayload
+	}
 	ch := s.channels.find(channel)
 	if ch == nil {
 		return nil
@@ -148,7 +168,7 @@ func (s *Server) Channels() iter.Seq2[string, int] {
 	return func(yield func(string, int) bool) {
 		for i := range s.channels.shards {
 			for _, c := range s.channels.shards[i].all() {
-				if validChannel(c.name) && !yield(c.name, c.members) {
+				if c.members > 0 && validChannel(c.name) && !yield(c.name, c.members) {
 					return
 				}
 			}

@@ -67,7 +67,7 @@ type Prepared struct {
 	packed  atomic.Pointer[[]byte] // the compressed frame, nil bytes if it does not pay
 }
 
-// Prepare encodes a message, text or binary. It copies p.
+// Prepare encodes a message, text or binary; others will not be sent (ErrPayload). It copies p.
 func Prepare(op wsproto.Opcode, p []byte) *Prepared {
 	n := wsproto.HeaderLen(len(p))
 	frame := wsproto.AppendFrame(make([]byte, 0, n+len(p)), op, p)
@@ -82,8 +82,15 @@ func PrepareKeyed(key string, op wsproto.Opcode, p []byte) *Prepared {
 	return m
 }
 
+func (m *Prepared) valid() bool { return m.op == wsproto.OpText || m.op == wsproto.OpBinary }
+
 // SendPrepared sends a prepared message, see Send. Queues share its memory.
+//
+// Errors: ErrClosed, ErrQueueFull, ErrDropped, ErrPayload.
 func (s Session) SendPrepared(m *Prepared) error {
+	if !m.valid() {
+		return ErrPayload
+	}
 	if s.srv == nil {
 		return ErrClosed
 	}

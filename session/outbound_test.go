@@ -152,3 +152,28 @@ func TestPolicyOfConfig(t *testing.T) {
 		}
 	}
 }
+
+// Only messages can be prepared, no control frames.
+func TestPrepareRefuses(t *testing.T) {
+	cfg, opened := opener()
+	srv, addr := start(t, cfg)
+	c := dial(t, addr, "/")
+	s := <-opened
+	if err := errors.Join(s.Join("x"), s.SetUser("ann")); err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []wsproto.Opcode{wsproto.OpClose, wsproto.OpPing, wsproto.OpContinuation, 3, 255} {
+		m := session.Prepare(op, []byte("hello"))
+		for name, err := range map[string]error{
+			"SendPrepared": s.SendPrepared(m), "Publish": srv.Publish("x", m), "SendUser": srv.SendUser("ann", m), "SendAll": srv.SendAll("", m),
+		} {
+			if !errors.Is(err, session.ErrPayload) {
+				t.Errorf("%s with opcode %d: %v", name, op, err)
+			}
+		}
+	}
+	if err := s.SendText("fine"); err != nil {
+		t.Fatal(err)
+	}
+	c.want(ws.OpText, "fine")
+}

@@ -9,9 +9,9 @@ import (
 // Config.MembershipInterval. Who came and went, or went and came back, within it is not told of.
 type MembershipChange struct {
 	Channel string
-	// Joined and Left are members: by their user where Session.SetUser was called before they
-	// joined, else by their session's id. A user of several sessions stands for each of them. At
-	// most MaxChangedMembers are named in both together.
+	// Joined and Left are members: by the user that Session.SetUser has set, else by their session's
+	// id. Who gets another name by SetUser leaves under the old one and joins under the new. A user
+	// is named once for each session. At most MaxChangedMembers are named in both together.
 	Joined, Left []string
 	More         int // changes of members that are not named
 	Members      int // how many sessions are in the channel now
@@ -33,7 +33,7 @@ type presence struct {
 	some     chan struct{} // capacity 1: there are changes
 	stop     chan struct{}
 	stops    sync.Once
-	ended    sync.WaitGroup
+	ended    chan struct{} // closed when run has returned
 
 	mu      sync.Mutex
 	changes map[string]*changes
@@ -49,18 +49,14 @@ type changes struct {
 func newPresence(s *Server, interval time.Duration, tell func(MembershipChange)) *presence {
 	return &presence{
 		srv: s, interval: interval, tell: tell,
-		some: make(chan struct{}, 1), stop: make(chan struct{}), changes: make(map[string]*changes),
+		some: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}), changes: make(map[string]*changes),
 	}
 }
 
 // note says that a member has joined (1) or left (-1). A nil presence ignores it.
-func (p *presence) note(c conn, channel string, by int) {
-	if p == nil || !validChannel(channel) { // users and broadcasts have channels too
+func (p *presence) note(member, channel string, by int) {
+	if p == nil || !validChannel(channel) { // users have channels too
 		return
-	}
-	member := p.srv.extra(c).user
-	if member == "" {
-		member = p.srv.ids.encode(c)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,40 +85,53 @@ func (p *presence) note(c conn, channel string, by int) {
 }
 
 func (p *presence) start() {
-	p.ended.Add(1)
 	go p.run() // ended and awaited by close
 }
 
-func (p *presence) close() {
+// close tells of what has changed, and waits for that, but no longer than d. It reports whether that was
+// enough.
+func (p *presence) close(d time.Duration) bool {
 	p.stops.Do(func() { close(p.stop) })
-	p.ended.Wait()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 func (p *presence) run() {
-	defer p.ended.Done()
+	defer close(p.ended)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
 	for {
 		select {
 		case <-p.stop:
+			p.tellAll()
 			return
 		case <-p.some:
 		}
 		timer.Reset(p.interval)
 		select {
 		case <-p.stop:
-			return
 		case <-timer.C:
 		}
-		p.mu.Lock()
-		list := p.changes
-		p.changes = make(map[string]*changes)
-		p.mu.Unlock()
-		for channel, ch := range list {
-			if len(ch.net) > 0 || ch.more > 0 {
-				p.report(channel, ch)
-			}
+		p.tellAll()
+	}
+}
+
+// tellAll tells of what has changed since it was called last.
+func (p *presence) tellAll() {
+	p.mu.Lock()
+	list := p.changes
+	p.changes = make(map[string]*changes)
+	p.mu.Unlock()
+	for channel, ch := range list {
+		if len(ch.net) > 0 || ch.more > 0 {
+			p.report(channel, ch)
 		}
 	}
 }
@@ -130,10 +139,16 @@ func (p *presence) run() {
 func (p *presence) report(channel string, ch *changes) {
 	change := MembershipChange{Channel: channel, More: ch.more, Members: p.srv.MemberCount(channel)}
 	for member, n := range ch.net {
-		if n > 0 {
-			change.Joined = append(change.Joined, member)
-		} else {
-			change.Left = append(change.Left, member)
+		list := &change.Joined
+		if n < 0 {
+			list, n = &change.Left, -n
+		}
+		for range n {
+			if len(change.Joined)+len(change.Left) == MaxChangedMembers {
+				change.More++
+				continue
+			}
+			*list = append(*list, member)
 		}
 	}
 	defer func() { p.srv.panicked(0, recover()) }()

@@ -108,3 +108,89 @@ func TestOnMembershipIsBounded(t *testing.T) {
 	}
 	eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return named+more == sessions })
 }
+
+// Who is named otherwise leaves under the old name and joins under the new one, so that whoever keeps a
+// list of what it is told has nobody left in the end; the end of the server included.
+func TestOnMembershipAddsUp(t *testing.T) {
+	present := map[string]int{}
+	var mu sync.Mutex
+	opened := make(chan session.Session, 1)
+	cfg := oneRoute(session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }})
+	cfg.MembershipInterval = time.Hour // told at the end, or at once by flush
+	cfg.OnMembership = func(c session.MembershipChange) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, member := range c.Joined {
+			present[member]++
+		}
+		for _, member := range c.Left {
+			if present[member]--; present[member] == 0 {
+				delete(present, member)
+			}
+		}
+	}
+	srv, addr := start(t, cfg)
+	list := func() string {
+		session.TellMembership(srv)
+		mu.Lock()
+		defer mu.Unlock()
+		return fmt.Sprint(present)
+	}
+	var clients []*client
+	var ss []session.Session
+	for range 3 {
+		clients = append(clients, dial(t, addr, "/"))
+		s := <-opened
+		if err := s.Join("room"); err != nil {
+			t.Fatal(err)
+		}
+		ss = append(ss, s)
+	}
+	user := func(s session.Session, id string) {
+		if err := s.SetUser(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := list(), fmt.Sprint(map[string]int{ss[0].ID(): 1, ss[1].ID(): 1, ss[2].ID(): 1}); got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	user(ss[0], "ann")
+	user(ss[1], "ann")
+	if got, want := list(), fmt.Sprint(map[string]int{"ann": 2, ss[2].ID(): 1}); got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	user(ss[1], "bob")
+	if got, want := list(), fmt.Sprint(map[string]int{"ann": 1, "bob": 1, ss[2].ID(): 1}); got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	user(ss[1], "")
+	ss[0].Leave("room")
+	clients[2].Close()
+	eventually(t, func() bool { return !ss[2].IsAvailable() && srv.MemberCount("room") == 1 })
+	if got, want := list(), fmt.Sprint(map[string]int{ss[1].ID(): 1}); got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	srv.Close()
+	mu.Lock()
+	defer mu.Unlock()
+	if len(present) > 0 {
+		t.Errorf("%v are left when the server has closed", present)
+	}
+}
+
+// An OnMembership that does not return does not keep Close from returning.
+func TestOnMembershipThatHangs(t *testing.T) {
+	opened, stuck, release := make(chan session.Session, 1), make(chan bool), make(chan bool)
+	defer close(release)
+	var once sync.Once
+	cfg := oneRoute(session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }})
+	cfg.MembershipInterval, cfg.BlockingTimeout = time.Millisecond, 10*time.Millisecond
+	cfg.OnMembership = func(session.MembershipChange) { once.Do(func() { close(stuck) }); <-release }
+	srv, addr := start(t, cfg)
+	dial(t, addr, "/")
+	if err := (<-opened).Join("room"); err != nil {
+		t.Fatal(err)
+	}
+	<-stuck
+	srv.Close()
+}

@@ -78,7 +78,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s.parts = slab.NewPool[partial](n)
 	s.extras = slab.NewPool[atomic.Pointer[extra]](n)
 	s.live = newLiveness(n, cfg.PingInterval, cfg.PingTimeout)
-	s.channels = newChannels(n, cfg.SessionChannels, runtime.GOMAXPROCS(0))
+	s.channels = newChannels(n, cfg.SessionChannels+userChannels, runtime.GOMAXPROCS(0))
 	s.fanout = newFanout(s, s.channels.parts, cfg.Publications, cfg.PublicationBytes)
 	if cfg.OnMembership != nil {
 		s.presence = newPresence(s, cfg.MembershipInterval, cfg.OnMembership)
@@ -166,7 +166,9 @@ func (s *Server) Close() {
 	}
 	s.reactor.Close()
 	if s.presence != nil && s.stopSweep != nil {
-		s.presence.close()
+		if !s.presence.close(s.cfg.BlockingTimeout) {
+			s.log.Error("OnMembership does not return", "waited", s.cfg.BlockingTimeout)
+		}
 	}
 	if s.exec != nil {
 		if n := s.exec.close(s.cfg.BlockingTimeout); n > 0 {
@@ -318,7 +320,7 @@ func (e events) Ended(t *netpoll.Turn) {
 		s.stats.handshake(statusAborted)
 		s.failed(t.Conn(), t.Local().(*local), statusAborted, nil)
 	}
-	s.fault(t.Conn(), rec, ErrBroken)
+	s.fault(t, rec, ErrBroken)
 	t.CloseFlushed(false)
 	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
 }
@@ -369,18 +371,18 @@ func (e events) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			// What has been read and not been looked at may be what is missing; Sweep comes again.
 		case why&netpoll.Deadline != 0 && m.phase() == phaseClosing:
 			s.stats.evictions.Inc("close_timeout")
-			s.fault(c, rec, ErrEvicted)
+			s.fault(t, rec, ErrEvicted)
 			t.Abort(ErrEvicted)
 			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 		case why&netpoll.Deadline != 0 && (held || rec.flags.Load()&flagHeld != 0):
 			// It was ours, and has been set anew.
 		case why&netpoll.Deadline != 0:
 			s.stats.evictions.Inc("message_timeout")
-			s.fault(c, rec, ErrEvicted)
+			s.fault(t, rec, ErrEvicted)
 			s.fail(t, rec, wsproto.StatusPolicyViolation, "message took too long")
 		case !t.Unread() && s.live.dead(c.Index(), s.tr.Now()):
 			s.stats.evictions.Inc("ping_timeout")
-			s.fault(c, rec, ErrEvicted)
+			s.fault(t, rec, ErrEvicted)
 			t.Abort(ErrEvicted)
 			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
 		}
@@ -402,17 +404,20 @@ var (
 	ErrEvicted = errors.New("session: client evicted")
 	// ErrTooSlow says that the client did not read what it was sent.
 	ErrTooSlow = errors.New("session: client too slow in reading")
-	// ErrFlood says that the client sent more control frames or tiny fragments than it may.
+	// ErrFlood says that the client sent more than it may for too long: control frames, tiny fragments, or
+	// what Route.Rate counts.
 	ErrFlood = errors.New("session: client floods")
-	// ErrTerminated says that Session.Terminate was called. No ErrorHandler is told so.
-	ErrTerminated = errors.New("session: terminated")
 	// ErrBroken says that the connection ended without a Close frame.
 	ErrBroken = errors.New("session: connection broken")
 )
 
+// ErrTerminated is what the log says of a connection that Session.Terminate has ended. No ErrorHandler is
+// told of it.
+var ErrTerminated = errors.New("session: terminated")
+
 // fault tells the handler why the session is about to end, if it wants to know.
-func (s *Server) fault(c conn, rec *record, err error) {
-	m := rec.load()
+func (s *Server) fault(t *netpoll.Turn, rec *record, err error) {
+	c, m := t.Conn(), rec.load()
 	h := s.routes.at(m.route()).fault
 	if h == nil || m.phase() != phaseOpen && m.phase() != phaseClosing {
 		return
@@ -424,8 +429,7 @@ func (s *Server) fault(c conn, rec *record, err error) {
 		})
 		return
 	}
-	defer s.recovered(c)
-	h.OnError(Session{s, c}, err)
+	s.call(t, func() { h.OnError(Session{s, c}, err) })
 }
 
 // slow ends the session of a client that does not read what it is sent. What has not been begun
@@ -436,7 +440,7 @@ func (s *Server) slow(t *netpoll.Turn, rec *record, why netpoll.Reason) {
 		reason = "stalled"
 	}
 	s.stats.slow.Inc(reason)
-	s.fault(t.Conn(), rec, ErrTooSlow)
+	s.fault(t, rec, ErrTooSlow)
 	t.DropQueued()
 	s.fail(t, rec, s.routes.at(rec.load().route()).SlowCode, "too slow in reading")
 }
@@ -463,7 +467,7 @@ func (e events) Closed(t *netpoll.Turn, err error) {
 		s.failed(c, t.Local().(*local), statusAborted, nil)
 	}
 	if err != nil {
-		s.fault(c, rec, fmt.Errorf("%w: %w", ErrBroken, err))
+		s.fault(t, rec, fmt.Errorf("%w: %w", ErrBroken, err))
 	}
 	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
 	s.dropPartial(rec)
@@ -484,11 +488,11 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 	if m.phase() == phaseOver {
 		return
 	}
-	rec.store(m.with(phaseOver))
 	defer rec.store(meta(0).with(phaseOver)) // of no session: nothing is known of it any more
 	s.live.forget(c.Index())
 	s.dropPartial(rec)
 	if m.phase() == phaseHandshake {
+		rec.store(m.with(phaseOver))
 		if s.exec != nil {
 			s.exec.forget(c)
 		}
@@ -496,33 +500,48 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 	}
 	rec.begin(c, by, code)
 	by, code = rec.end()
-	s.leaveAll(c, rec)
 	info := CloseInfo{code, reason, by, clean}
 	s.left(c, info)
 	s.open.Add(-1)
 	s.giveUpDeflate(m.deflated())
 	s.stats.closed(code, by)
+	handler := s.routes.at(m.route()).Handler
+	var later func()
 	if s.blocking(m) {
-		end := &ended{meta: m, extra: s.extra(c), peer: s.tr.Peer(c)}
-		s.exec.post(c, end, func() {
+		later = func() {
 			defer s.recovered(c)
-			s.routes.at(m.route()).Handler.OnClose(Session{s, c}, info)
-		})
-		return
+			handler.OnClose(Session{s, c}, info)
+		}
 	}
-	s.call(t, m, func(h Handler) { h.OnClose(Session{s, c}, info) })
+	s.bury(c, rec, m, later)
+	if later == nil {
+		s.call(t, func() { handler.OnClose(Session{s, c}, info) })
+	}
+}
+
+// bury ends what a session has for as long as it is open. If its OnClose may block it is posted, with
+// what is known of the session until it has returned.
+func (s *Server) bury(c conn, rec *record, m meta, onClose func()) {
+	lock := s.channels.owner(c)
+	lock.Lock()
+	defer lock.Unlock()
+	rec.store(m.with(phaseOver))
+	s.leaveAll(c, rec)
+	if onClose != nil {
+		s.exec.post(c, &ended{meta: m, extra: s.extra(c), peer: s.tr.Peer(c)}, onClose)
+	}
 }
 
 // blocking reports whether the handler of a session may block.
 func (s *Server) blocking(m meta) bool { return s.exec != nil && s.routes.at(m.route()).Blocking }
 
-// call calls a handler, and survives its panic.
-func (s *Server) call(t *netpoll.Turn, m meta, fn func(h Handler)) {
+// call calls f, which calls a handler, and survives its panic.
+func (s *Server) call(t *netpoll.Turn, f func()) {
 	w := &t.Local().(*local).watch
 	defer s.recovered(t.Conn())
 	defer w.leave()
 	w.enter(t.Conn())
-	fn(s.routes.at(m.route()).Handler)
+	f()
 }
 
 // recovered is deferred around every call of a handler.
@@ -530,6 +549,13 @@ func (s *Server) recovered(c conn) {
 	if s.panicked(c, recover()) {
 		_ = s.beginClose(c, wsproto.StatusInternalError, "internal error")
 	}
+}
+
+// exited counts and logs that a handler has called runtime.Goexit.
+func (s *Server) exited(c conn) {
+	s.stats.panics.Add(1)
+	s.log.Error("handler called runtime.Goexit", "session", s.ids.encode(c))
+	_ = s.beginClose(c, wsproto.StatusInternalError, "internal error")
 }
 
 // panicked counts and logs the value of recover, and reports whether there was a panic.

@@ -24,7 +24,7 @@ func TestChannelGrows(t *testing.T) {
 		}
 		join := func(i int) {
 			locked(i, func(c conn, head *uint32) {
-				if joined, err := cs.join(c, head, "x"); !joined || err != nil {
+				if joined, err := cs.join(c, head, "x", 2); !joined || err != nil {
 					t.Error(joined, err)
 				}
 			})
@@ -81,13 +81,47 @@ func TestChannelGrows(t *testing.T) {
 		for i := range heads {
 			locked(i, cs.leaveAll)
 		}
-		for i, p := range append(*ch.spread.Load(), part{list: ch.one.list}) {
-			if len(p.list) > 0 {
-				t.Errorf("%d members are left in part %d", len(p.list), i)
-			}
+		left := len(ch.one.list)
+		for list := range ch.all() {
+			left += len(list)
+		}
+		if left > 0 {
+			t.Errorf("%d members are left", left)
 		}
 		if cs.find("x") != nil || cs.count.Load() != 0 {
 			t.Error("the channel is left")
 		}
+	}
+}
+
+// A channel that everybody leaves is not forgotten while publications to it are on their way, or they
+// could be overtaken on their way to who comes back.
+func TestChannelWaitsForPublications(t *testing.T) {
+	cs := newChannels(1, 1, 1)
+	var head uint32
+	c := netpoll.MakeConn(0, 1)
+	join := func() *channel {
+		if _, err := cs.join(c, &head, "x", 1); err != nil {
+			t.Fatal(err)
+		}
+		return cs.find("x")
+	}
+	ch := join()
+	ch.pending.Add(2)
+	cs.leave(c, &head, "x")
+	if join() != ch {
+		t.Fatal("another channel")
+	}
+	cs.sent(ch)
+	cs.leave(c, &head, "x")
+	if cs.find("x") != ch {
+		t.Fatal("it is gone while something is on its way")
+	}
+	cs.sent(ch)
+	if cs.find("x") != nil || cs.count.Load() != 0 {
+		t.Fatal("it is still there")
+	}
+	if next := join(); next == ch || cs.count.Load() != 1 {
+		t.Fatal("it is there again")
 	}
 }

@@ -1,6 +1,9 @@
 package wsproto
 
-import "bytes"
+import (
+	"bytes"
+	"net/http"
+)
 
 // Request is a parsed request head. It is reusable: ParseRequest overwrites it,
 // and allocates only until it has seen its largest head. All byte slices are
@@ -268,6 +271,29 @@ func (r *Request) Header(name string) (value []byte, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// Cookie returns a copy of the value of the first cookie with that name (RFC 6265 §5.4). What is not a
+// cookie, in the name or the value, is passed over.
+func (r *Request) Cookie(name string) (value string, ok bool) {
+	for i := range r.fields {
+		if f := &r.fields[i]; equalFold(r.name(f), "Cookie") {
+			if value, ok = Cookie(string(r.value(f)), name); ok {
+				return value, true
+			}
+		}
+	}
+	return "", false
+}
+
+// Cookie is Request.Cookie for the value of a Cookie field.
+func Cookie(field, name string) (value string, ok bool) {
+	r := http.Request{Header: http.Header{"Cookie": {field}}}
+	c, err := r.Cookie(name)
+	if err != nil {
+		return "", false
+	}
+	return c.Value, true
 }
 
 // EachHeader calls fn with every field, in order, until it returns false.

@@ -7,7 +7,7 @@
 // Without flags it listens on :8080. "/" sends every message back, "/broadcast" sends it to
 // everybody there. On "/channels" clients publish and subscribe with the subprotocol
 // json.webpubsub.azure.v1, see package channels; they may where -listen has loopback addresses and
-// unix sockets only, or -channels-open says so. Metrics and health are served on 127.0.0.1:8081:
+// unix sockets only, but for web pages that come from elsewhere, or -channels-open says so. Metrics and health are served on 127.0.0.1:8081:
 // /metrics, /livez, /readyz.
 //
 // SIGTERM or SIGINT closes all clients with 1001 and ends the process when they are gone; a
@@ -116,11 +116,16 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	channelsRoute := target.Route("/channels")
+	if o.channelsOpen == nil && open && len(o.origins) == 0 {
+		// Nobody has said that any page that a browser on this machine shows may use them.
+		channelsRoute.OnUpgrade = session.ChainUpgrade(session.SameOrigin, channelsRoute.OnUpgrade)
+	}
 	cfg := session.Config{
 		Routes: []session.Route{
 			{Path: "/", Handler: session.Echo{}, Inline: true, Subprotocols: o.subprotocols, Only: o.only},
 			{Path: "/broadcast", Handler: session.NewBroadcast(), Subprotocols: o.subprotocols, Only: o.only},
-			target.Route("/channels"),
+			channelsRoute,
 		},
 		Reactor: netpoll.Config{
 			Loops:           o.loops,

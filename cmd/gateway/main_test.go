@@ -252,6 +252,56 @@ func TestChannels(t *testing.T) {
 	}
 }
 
+// Where /channels is open as nobody but this machine can reach it, the pages of others cannot use the
+// browser of somebody here to reach it.
+func TestChannelsOrigin(t *testing.T) {
+	for _, tt := range []struct {
+		args, origin string
+		status       string
+	}{
+		{"", "", "101 "},
+		{"", "http://x", "101 "}, // the server's own
+		{"", "https://evil.example", "403 "},
+		{"-channels-open", "https://evil.example", "101 "},
+		{"-origin https://good.example", "https://good.example", "101 "},
+		{"-origin https://good.example", "http://x", "403 "},
+	} {
+		o, err := parseFlags(append([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-max-conns", "10"}, strings.Fields(tt.args)...), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := &lockedBuffer{}
+		g, err := start(o, slog.New(slog.NewTextHandler(log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.server.Close()
+		_, addr, _ := strings.Cut(log.String(), " listen=")
+		addr, _, _ = strings.Cut(addr, " ")
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		head := channelsRequest
+		if tt.origin != "" {
+			head += "Origin: " + tt.origin + "\r\n"
+		}
+		fmt.Fprint(c, head+"\r\n")
+		if line, err := bufio.NewReader(c).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 "+tt.status) {
+			t.Errorf("%q, Origin %q: %q, %v", tt.args, tt.origin, line, err)
+		}
+		c.Close()
+		if err := g.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+const channelsRequest = "GET /channels HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: other, json.webpubsub.azure.v1\r\n"
+
 // publish sends one message to a group and returns all that comes before the answer's end.
 func publish(t *testing.T, addr string) string {
 	t.Helper()
@@ -261,8 +311,7 @@ func publish(t *testing.T, addr string) string {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	fmt.Fprint(c, "GET /channels HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: other, json.webpubsub.azure.v1\r\n\r\n")
+	fmt.Fprint(c, channelsRequest+"\r\n")
 	r := bufio.NewReader(c)
 	answer := ""
 	until := func(end string) {
