@@ -35,16 +35,18 @@ func (s *Server) info(c conn) (m meta, x extra, ok bool) {
 			}
 		}
 		// Looked at last: had it ended meanwhile, this might be its successor's.
-		if m = rec.load(); m.gen() == c.Gen() && m.phase() != phaseHandshake {
-			return m, x, true
-		}
+		m = rec.load()
+		ok = m.gen() == c.Gen() && m.phase() != phaseHandshake
 	}
-	if s.exec != nil {
+	if s.exec != nil && (!ok || m.phase() == phaseOver) {
 		if end := s.exec.ended(c); end != nil {
 			return end.meta, end.extra, true
 		}
 	}
-	return 0, extra{}, false
+	if !ok {
+		return 0, extra{}, false
+	}
+	return m, x, true
 }
 
 // change replaces the extra of an open session. It expects the lock.
