@@ -94,8 +94,8 @@ type Deflate struct {
 
 // Route maps a path to a handler.
 type Route struct {
-	Path    string // "/chat"; with a trailing "*" every path that starts with what is before it
-	Handler Handler
+	Path    string  // "/chat"; with a trailing "*" every path that starts with what is before it
+	Handler Handler // nil where there is only HTTP: who asks for WebSocket gets 404
 	// Inline says that the handler's calls are short and never block: they may then run
 	// on the event loop, which saves the wake-up of a worker.
 	Inline bool
@@ -248,7 +248,7 @@ func (c Config) withDefaults() (Config, error) {
 			err = errors.Join(err, fmt.Errorf("session: route path %q does not start with /", r.Path))
 		case seen[r.Path]:
 			err = errors.Join(err, fmt.Errorf("session: route path %q stands twice", r.Path))
-		case r.Handler == nil:
+		case r.Handler == nil && r.HTTP == nil:
 			err = errors.Join(err, fmt.Errorf("session: route %q has no handler", r.Path))
 		case r.MaxMessage < 0 || r.MaxFragments < 0 || r.DeflateThreshold < 0:
 			err = errors.Join(err, fmt.Errorf("session: route %q: negative limit", r.Path))
@@ -271,6 +271,10 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		if e := r.Rate.withDefaults(); e != nil {
 			err = errors.Join(err, fmt.Errorf("session: route %q: %w", r.Path, e))
+		}
+		if r.Handler == nil {
+			r.Handler = HandlerFuncs{}
+			r.OnUpgrade = func(*Upgrade) error { return wsproto.ErrNotFound }
 		}
 		if r.DeflateThreshold == 0 {
 			r.DeflateThreshold = 512

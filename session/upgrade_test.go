@@ -355,3 +355,22 @@ func TestAnswerAfterHalfClose(t *testing.T) {
 		}
 	}
 }
+
+// A route may serve plain HTTP alone.
+func TestRouteOfPlainHTTP(t *testing.T) {
+	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/version", HTTP: func(*wsproto.Request) *wsproto.Response {
+		return &wsproto.Response{Status: 200, Body: []byte("1")}
+	}}}})
+	resp, err := http.Get("http://" + addr + "/version")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if _ = resp.Body.Close(); err != nil || resp.StatusCode != 200 || string(body) != "1" {
+		t.Errorf("%s %q, %v", resp.Status, body, err)
+	}
+	_, _, _, err = ws.Dial(t.Context(), "ws://"+addr+"/version")
+	if status := ws.StatusError(0); !errors.As(err, &status) || status != 404 {
+		t.Errorf("a handshake: %v", err)
+	}
+}

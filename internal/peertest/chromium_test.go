@@ -51,27 +51,7 @@ func testChromium(t *testing.T, chromium string, g *gateway, deflate bool) {
 	site := httptest.NewServer(mux)
 	defer site.Close()
 
-	args := []string{
-		"--headless",
-		"--no-sandbox", // it refuses to run as root otherwise; the page is ours
-		"--disable-gpu",
-		"--disable-quic",
-		"--disable-dev-shm-usage", // containers give /dev/shm 64 MB
-		"--no-first-run",
-		"--disable-background-networking",
-		"--disable-component-update",
-		"--disable-default-apps",
-		"--disable-sync",
-		"--no-proxy-server",
-		// No name but the test's own resolves: the browser talks to loopback only.
-		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-		"--user-data-dir=" + browserProfile(t),
-		// Keeps the process until it is killed; without it a headless browser
-		// prints nothing and leaves once the page has loaded.
-		"--remote-debugging-port=0",
-		site.URL + "/",
-	}
-	browser := startProcess(t, exec.Command(chromium, args...))
+	browser := startProcess(t, exec.Command(chromium, chromiumArgs(browserProfile(t), site.URL+"/")...))
 	select {
 	case b := <-results:
 		reportChecks(t, string(b))
@@ -84,6 +64,29 @@ func testChromium(t *testing.T, chromium string, g *gateway, deflate bool) {
 
 // browserProfile returns an empty directory. The browser may still write to it
 // while it is killed, so its removal is not an error of the test.
+// chromiumArgs are those of a browser that shows a page until it is killed, and talks to loopback only.
+func chromiumArgs(profile, page string) []string {
+	return []string{
+		"--headless",
+		"--no-sandbox", // it refuses to run as root otherwise; the pages are ours
+		"--disable-gpu",
+		"--disable-quic",
+		"--disable-dev-shm-usage", // containers give /dev/shm 64 MB
+		"--no-first-run",
+		"--disable-background-networking",
+		"--disable-component-update",
+		"--disable-default-apps",
+		"--disable-sync",
+		"--no-proxy-server",
+		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+		"--user-data-dir=" + profile,
+		// It says which one in a file of its profile. Without it a headless browser prints nothing and
+		// leaves once the page has loaded.
+		"--remote-debugging-port=0",
+		page,
+	}
+}
+
 func browserProfile(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(scratchDir, "chromium-")

@@ -23,24 +23,7 @@ type browser struct {
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	profile := browserProfile(t)
-	b := &browser{process: startProcess(t, exec.Command(tool(t, "chromium"),
-		"--headless",
-		"--no-sandbox", // it refuses to run as root otherwise; the pages are ours
-		"--disable-gpu",
-		"--disable-quic",
-		"--disable-dev-shm-usage", // containers give /dev/shm 64 MB
-		"--no-first-run",
-		"--disable-background-networking",
-		"--disable-component-update",
-		"--disable-default-apps",
-		"--disable-sync",
-		"--no-proxy-server",
-		// The browser talks to loopback only.
-		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-		"--user-data-dir="+profile,
-		"--remote-debugging-port=0", // it says which one in a file of its profile
-		"about:blank",
-	))}
+	b := &browser{process: startProcess(t, exec.Command(tool(t, "chromium"), chromiumArgs(profile, "about:blank")...))}
 	eventually(t, time.Minute, "browser ready", func() error {
 		if err := b.running(); err != nil {
 			t.Fatal(err)
