@@ -40,7 +40,7 @@ func start(t testing.TB, cfg channels.Config, more session.Config) (*channels.Ta
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	t.Cleanup(func() { _ = s.Close() })
 	return target, s, addr.String()
 }
 

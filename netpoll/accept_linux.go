@@ -53,11 +53,12 @@ type acceptor struct {
 	r       *Reactor
 	closing sync.Mutex // held by close from beginning to end
 
+	replacing sync.Mutex // held while a socket file is looked at and replaced
+
 	mu sync.Mutex // guards listeners' rest and closed, and spareFD; taken before a listener's own
 
-	listeners []*listener // fixed once started, but for what mu guards
-	spareFD   int         // given up for a moment to get rid of a connection when descriptors run out
-	started   bool
+	listeners []*listener  // fixed once started, but for what mu guards
+	spareFD   int          // given up for a moment to get rid of a connection when descriptors run out
 	waiting   atomic.Bool  // a listener rests because no slot is free
 	resting   atomic.Int32 // listeners that rest, for the metrics
 	robin     atomic.Uint32
@@ -79,19 +80,25 @@ func openSpare() int {
 	return fd
 }
 
-func (a *acceptor) add(ln *listener) {
+// add adds a listener, unless it is too late for that.
+func (a *acceptor) add(ln *listener) error {
+	a.r.life.Lock()
+	defer a.r.life.Unlock()
+	if err := a.r.fresh(); err != nil {
+		return err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	ln.loop = a.r.loops[len(a.listeners)%len(a.r.loops)]
 	ln.rest = restAll
 	a.listeners = append(a.listeners, ln)
+	return nil
 }
 
 // resumeAll starts accepting.
 func (a *acceptor) resumeAll() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.started = true
 	for n, ln := range a.listeners {
 		ln.rest = 0
 		if err := ln.loop.watchListener(ln.fd, n); err != nil {
@@ -179,10 +186,13 @@ func (a *acceptor) serve(l *loop, n int) {
 		index, errno := a.acceptOne(ln, refuse)
 		switch errno {
 		case 0:
-			l.turn.run(index)
-			if !refuse {
+			if refuse {
+				ln.refusals++
+			} else {
 				ln.refusals = 0
-			} else if ln.refusals++; ln.refusals >= refuseBatch {
+			}
+			l.turn.run(index)
+			if ln.refusals >= refuseBatch {
 				ln.refusals = 0
 				a.pause(n, restPace, "refusals")
 				return
@@ -249,7 +259,8 @@ func (a *acceptor) take(ln *listener, p *peer) (int, unix.Errno) {
 }
 
 // acceptOne accepts one connection into a slot that was reserved, and gives the reservation
-// back when there is none. The connection is queued, in nobody's list.
+// back when there is none. The connection is queued, in nobody's list; until it is watched it
+// is running, so that it is the caller's alone.
 func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 	r := a.r
 	var p peer
@@ -276,7 +287,7 @@ func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 	s.wmu.Lock()
 	s.fd, s.wflags, s.out = int32(fd), 0, 0
 	s.queued.Store(0)
-	s.word.Store(word(gen)<<32 | stateQueued)
+	s.word.Store(word(gen)<<32 | stateRunning)
 	s.wmu.Unlock()
 	l := r.loops[a.robin.Add(1)%uint32(len(r.loops))]
 	if err := l.watch(s.fd, MakeConn(index, gen)); err != nil {
@@ -290,6 +301,7 @@ func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 		errors.As(err, &e)
 		return 0, e // ENOMEM or ENOSPC (max_user_watches)
 	}
+	s.admit()
 	ln.backoff.Store(0)
 	return index, 0
 }
@@ -300,21 +312,25 @@ func (a *acceptor) close() {
 	a.closing.Lock()
 	defer a.closing.Unlock()
 	a.mu.Lock()
-	started := a.started
-	var fresh []*listener
+	type ending struct {
+		*listener
+		watched bool // once: who waits in its backlog is accepted
+	}
+	var fresh []ending
 	for _, ln := range a.listeners {
 		if ln.closed {
 			continue
 		}
-		switch {
-		case !started: // neither watched nor resting
-		case ln.rest == 0:
+		watched := ln.rest != restAll
+		switch ln.rest {
+		case restAll: // not started
+		case 0:
 			_ = ln.loop.unwatch(ln.fd)
 		default:
 			a.resting.Add(-1)
 		}
 		ln.rest, ln.closed = restAll, true
-		fresh = append(fresh, ln)
+		fresh = append(fresh, ending{ln, watched})
 	}
 	if a.spareFD >= 0 {
 		_ = unix.Close(a.spareFD)
@@ -322,12 +338,12 @@ func (a *acceptor) close() {
 	}
 	a.mu.Unlock()
 	for _, ln := range fresh {
-		for n := 0; started && n < a.r.cfg.Socket.Backlog; n++ {
+		for n := 0; ln.watched && n < a.r.cfg.Socket.Backlog; n++ {
 			refuse, ok := a.r.reserve()
 			if !ok {
 				break
 			}
-			index, errno := a.acceptOne(ln, refuse)
+			index, errno := a.acceptOne(ln.listener, refuse)
 			if errno != 0 && errno != unix.EINTR && errno != unix.ECONNABORTED {
 				break
 			}

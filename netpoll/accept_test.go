@@ -40,7 +40,7 @@ func TestAcceptSurvivesErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(r.Close)
+			t.Cleanup(func() { r.Close() })
 			r.InjectAcceptErrors(func() unix.Errno {
 				if calls.Add(1) <= failures {
 					return errno
@@ -83,7 +83,7 @@ func TestAcceptErrorsDoNotSpin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.Close)
+	t.Cleanup(func() { r.Close() })
 	failed := make(chan struct{}, 100)
 	r.InjectAcceptErrors(func() unix.Errno {
 		if !fail.Load() {
@@ -281,7 +281,7 @@ func TestListensAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.Close)
+	t.Cleanup(func() { r.Close() })
 	addr, err := r.Listen("127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)

@@ -13,10 +13,19 @@ var (
 	ErrWrite = errors.New("netpoll: write failed")
 	// ErrCloseTimeout is passed to Handler.Closed when an orderly close took too long.
 	ErrCloseTimeout = errors.New("netpoll: close timed out")
-	// ErrPanic is passed to Handler.Closed when serving the connection panicked.
+	// ErrPanic is passed to Handler.Closed when serving the connection panicked, or called
+	// runtime.Goexit.
 	ErrPanic = errors.New("netpoll: panic while serving")
-	// ErrReactorClosed is passed to Handler.Closed when the reactor itself was closed.
+	// ErrReactorClosed is passed to Handler.Closed when the reactor itself was closed, and
+	// returned by Listen and Start after Close.
 	ErrReactorClosed = errors.New("netpoll: reactor closed")
+	// ErrStarted is returned by Listen and Start after Start, whether that succeeded or not.
+	ErrStarted = errors.New("netpoll: the reactor has been started")
+	// ErrStopped is returned by Listen and Start after StopAccepting.
+	ErrStopped = errors.New("netpoll: the reactor has stopped accepting")
+	// ErrHandlerStuck is returned by Close when calls of the handler have not returned within
+	// Config.HandlerTimeout.
+	ErrHandlerStuck = errors.New("netpoll: calls of the handler do not return")
 
 	errFlushed = errors.New("netpoll: orderly close complete")
 )
@@ -50,10 +59,11 @@ type Config struct {
 	ReadHighWater   int           // with more bytes queued than this, a connection is not read; default 64 KiB
 	WriteStall      time.Duration // queue without progress for this long: reason Stalled; default 10 s
 	CloseTimeout    time.Duration // longest orderly close; default 5 s
+	HandlerTimeout  time.Duration // how long Close waits for calls of the handler that are under way; default 10 s
 
 	Socket SocketOptions
 
-	NewLocal func() any   // makes the value of Turn.Local, once per loop and worker
+	NewLocal func() any   // makes the value of Turn.Local, once per loop and worker, and once for Close; called by New
 	Logger   *slog.Logger // default: discard
 }
 
@@ -102,6 +112,7 @@ func (c Config) withDefaults() (Config, error) {
 	def("ReadHighWater", &c.ReadHighWater, 64<<10, &err)
 	def("WriteStall", &c.WriteStall, 10*time.Second, &err)
 	def("CloseTimeout", &c.CloseTimeout, 5*time.Second, &err)
+	def("HandlerTimeout", &c.HandlerTimeout, 10*time.Second, &err)
 	def("Socket.Backlog", &c.Socket.Backlog, 65535, &err)
 	def("Socket.KeepIdle", &c.Socket.KeepIdle, 60*time.Second, &err)
 	def("Socket.KeepIntvl", &c.Socket.KeepIntvl, 15*time.Second, &err)

@@ -34,7 +34,9 @@ func (c Conn) Gen() uint32 { return uint32(c >> 32) }
 // The goroutine that took it from queued to running owns the connection until it leaves the
 // word as idle or queued, or closes it, which moves the generation on. A connection stands
 // in at most one list at a time, once, which is why the lists need no memory and no bound
-// of their own.
+// of their own. A connection that is being accepted is running, and then queued. A reactor
+// that is being closed takes over what is idle or queued (seize): whoever finds it in a list
+// later cannot begin.
 type word = uint64
 
 const (
@@ -129,12 +131,40 @@ func (s *slot) mark(c Conn, why Reason) (enlist, ok bool) {
 	}
 }
 
-// begin makes the caller, who took the connection from a list, its owner.
-func (s *slot) begin() (gen uint32, why Reason) {
+// admit gives up a connection that has just been accepted, as queued, in nobody's list.
+func (s *slot) admit() {
 	for {
 		w := s.word.Load()
+		if s.word.CompareAndSwap(w, w&^stateMask|stateQueued) {
+			return
+		}
+	}
+}
+
+// begin makes the caller, who took the connection from a list, its owner; false means that
+// Reactor.Close has closed it meanwhile, or is about to.
+func (s *slot) begin() (gen uint32, why Reason, ok bool) {
+	for {
+		w := s.word.Load()
+		if w&stateMask != stateQueued {
+			return 0, 0, false
+		}
 		if s.word.CompareAndSwap(w, w&^(reasonMask|stateMask)|stateRunning) {
-			return uint32(w >> 32), Reason(w & reasonMask >> reasonShift)
+			return uint32(w >> 32), Reason(w & reasonMask >> reasonShift), true
+		}
+	}
+}
+
+// seize makes the caller the owner of c, wherever it is listed, unless somebody serves it or it
+// is gone. Only for a reactor that is being closed.
+func (s *slot) seize(c Conn) bool {
+	for {
+		w := s.word.Load()
+		if state := w & stateMask; uint32(w>>32) != c.Gen() || state != stateIdle && state != stateQueued {
+			return false
+		}
+		if s.word.CompareAndSwap(w, w&^(reasonMask|stateMask)|stateRunning) {
+			return true
 		}
 	}
 }

@@ -43,5 +43,14 @@
 //
 // Under the write lock of a connection only the locks of the pool of queues and of rare counters
 // are taken, which take none. acceptor.closing is taken before acceptor.mu, and that before a
-// listener's. A worker's lock is taken alone. No lock is held while a Handler is called.
+// listener's. Reactor.life is taken before acceptor.mu and before a loop's, and acceptor.replacing
+// before Reactor.life. A worker's lock is taken alone. No lock is held while a Handler is called.
+//
+// # Faults of a handler
+//
+// A panic costs the connection that it happened on. So does runtime.Goexit, and the goroutine,
+// which cannot be stopped from ending: what it had yet to do stands in its loop or worker, and
+// another goroutine goes on with that. A call that does not return keeps its goroutine and its
+// connection; Reactor.Close takes all others over by their state words, and the goroutine that
+// comes back late closes what it has left behind.
 package netpoll

@@ -30,3 +30,22 @@ func (r *Reactor) QueueSlots(c Conn) int {
 	}
 	return cap(r.outs.At(s.out - 1).segs)
 }
+
+// ListenLate is Listen on a unix socket, behind its first look at whether it is too late.
+func (r *Reactor) ListenLate(path string) error {
+	_, err := r.listenUnix(path)
+	return err
+}
+
+// Closing reports whether Close has told loops and workers to stop.
+func (r *Reactor) Closing() bool { return r.closing.Load() }
+
+// Takeover reports whether a connection of generation 1, in state 0 idle to 3 dirty, can be seized by
+// Close for generation gen, and whether whoever has it in a list can begin with it after that.
+func Takeover(state uint64, gen uint32) (seized, begun bool) {
+	var s slot
+	s.word.Store(1<<32 | state)
+	seized = s.seize(MakeConn(0, gen))
+	_, _, begun = s.begin()
+	return seized, begun
+}

@@ -18,8 +18,15 @@ import (
 // '@' in front of the name for the abstract namespace). reusePort lets several processes
 // listen on one TCP port; the kernel spreads new connections over them by hash.
 //
-// A socket file that nobody listens on any more is replaced.
+// A socket file that nobody listens on any more is replaced. After Start the error is
+// ErrStarted, after StopAccepting ErrStopped, and after Close ErrReactorClosed.
 func (r *Reactor) Listen(addr string, reusePort bool) (net.Addr, error) {
+	r.life.Lock()
+	err := r.fresh()
+	r.life.Unlock()
+	if err != nil {
+		return nil, listenError(addr, err)
+	}
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		if path == "" || path == "@" {
 			return nil, fmt.Errorf("listen on %s: no path", addr)
@@ -41,10 +48,17 @@ func (r *Reactor) Listen(addr string, reusePort bool) (net.Addr, error) {
 	if err != nil {
 		return nil, listenError(addr, err)
 	}
-	return r.adopt(ln, ln.(*net.TCPListener).SyscallConn)
+	defer ln.Close()
+	got, err := r.adopt(ln, ln.(*net.TCPListener).SyscallConn)
+	if err != nil {
+		return nil, listenError(addr, err)
+	}
+	return got, nil
 }
 
 func (r *Reactor) listenUnix(path string) (net.Addr, error) {
+	r.acceptor.replacing.Lock()
+	defer r.acceptor.replacing.Unlock()
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if errors.Is(err, unix.EADDRINUSE) && !strings.HasPrefix(path, "@") && deadSocket(path) {
 		_ = os.Remove(path)
@@ -53,8 +67,13 @@ func (r *Reactor) listenUnix(path string) (net.Addr, error) {
 	if err != nil {
 		return nil, listenError("unix:"+path, err)
 	}
-	ln.SetUnlinkOnClose(false) // the net.Listener is closed at once, the socket lives on
-	return r.adopt(ln, ln.SyscallConn)
+	defer ln.Close()
+	got, err := r.adopt(ln, ln.SyscallConn)
+	if err != nil {
+		return nil, listenError("unix:"+path, err)
+	}
+	ln.SetUnlinkOnClose(false) // the net.Listener is closed, the socket lives on
+	return got, nil
 }
 
 // deadSocket reports whether path is a socket that nobody listens on.
@@ -79,34 +98,38 @@ func listenError(addr string, err error) error {
 	return fmt.Errorf("listen on %s: %w", addr, err)
 }
 
-// adopt takes a duplicate of a net.Listener's descriptor and closes the original, which Go's
-// own poller watches.
+// adopt adds a duplicate of a net.Listener's descriptor. The original is to be closed, since Go's
+// own poller watches it.
 func (r *Reactor) adopt(ln net.Listener, raw func() (syscall.RawConn, error)) (net.Addr, error) {
-	defer ln.Close()
 	rc, err := raw()
 	if err != nil {
 		return nil, err
 	}
 	fd := -1
-	cerr := rc.Control(func(s uintptr) {
-		fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 3)
-		if err == nil {
-			// Only now: Go has called listen(2) with a backlog of its own.
-			err = unix.Listen(fd, r.cfg.Socket.Backlog)
-		}
-	})
+	cerr := rc.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 3) })
 	if err = errors.Join(err, cerr); err != nil {
-		return nil, listenError(ln.Addr().String(), err)
+		return nil, err
+	}
+	name, err := r.prepare(fd)
+	if err == nil {
+		err = r.acceptor.add(&listener{fd: fd, addr: ln.Addr(), name: name})
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return ln.Addr(), nil
+}
+
+func (r *Reactor) prepare(fd int) (unix.Sockaddr, error) {
+	// Only now: Go has called listen(2) with a backlog of its own.
+	if err := unix.Listen(fd, r.cfg.Socket.Backlog); err != nil {
+		return nil, os.NewSyscallError("listen", err)
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, err
 	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return nil, listenError(ln.Addr().String(), err)
-	}
-	r.acceptor.add(&listener{fd: fd, addr: ln.Addr(), name: name})
-	return ln.Addr(), nil
+	return unix.Getsockname(fd)
 }
 
 // tcpOptions sets what accepted sockets inherit.

@@ -1,8 +1,10 @@
 package netpoll
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/mailru/easygo/netpoll"
@@ -16,15 +18,20 @@ import (
 // connection, and the end of a batch is known.
 type loop struct {
 	r     *Reactor
-	epoll *netpoll.Epoll // nil before start
-	inner int            // epoll descriptor
+	inner int // epoll descriptor
 
-	// Owned by easygo's goroutine from start on.
+	mu        sync.Mutex     // guards epoll and replacing; easygo's own lock is taken under it
+	epoll     *netpoll.Epoll // nil before start, and when its goroutine is gone for good
+	replacing chan struct{}  // set from the end of easygo's goroutine, by a handler, until there is another; closed then
+
+	// Owned by easygo's goroutine from start on, and while replacing is set by the one that replaces it.
 	turn    Turn
 	yielded time.Time // when the scheduler last ran on this P
 	events  []unix.EpollEvent
-	fast    []uint32 // scratch of a batch: ready inline connections
-	ears    []int    // scratch of a batch: ready listeners
+	fast    []uint32 // of a batch: ready inline connections
+	ears    []int    // of a batch: ready listeners
+	served  int      // fast[served:] has yet to be served
+	heard   int      // ears[heard:] has yet to be accepted from
 }
 
 const loopEvents = 512
@@ -44,25 +51,122 @@ func newLoop(r *Reactor, n int) (*loop, error) {
 	return &loop{r: r, inner: inner, events: make([]unix.EpollEvent, loopEvents), fast: make([]uint32, 0, loopEvents)}, nil
 }
 
-// start has easygo start the loop's goroutine. stop ends it and waits for it.
+// start has easygo start the loop's goroutine.
 func (l *loop) start() error {
-	ep, err := netpoll.EpollCreate(&netpoll.EpollConfig{OnWaitError: l.failed})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := roomForTwo()
+	var ep *netpoll.Epoll
+	if err == nil {
+		ep, err = netpoll.EpollCreate(&netpoll.EpollConfig{OnWaitError: l.failed})
+	}
 	if err != nil {
 		return fmt.Errorf("netpoll: starting a loop: %w", err)
 	}
-	l.epoll = ep
 	if err := ep.Add(l.inner, netpoll.EPOLLIN, l.ready); err != nil {
+		_ = ep.Close()
 		return fmt.Errorf("netpoll: watching the inner epoll set: %w", err)
+	}
+	l.epoll = ep
+	if l.replacing != nil {
+		close(l.replacing)
+		l.replacing = nil
 	}
 	return nil
 }
 
-func (l *loop) stop() {
-	if l.epoll != nil {
-		if err := l.epoll.Close(); err != nil {
-			l.r.cfg.Logger.Error("closing an event loop failed", "err", err)
+// roomForTwo tries for the two descriptors that easygo needs: it loses the first if it cannot have
+// the second.
+func roomForTwo() error {
+	a, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(a)
+	b, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	return unix.Close(b)
+}
+
+// end ends the loop, waits for its goroutine, and leaves in its place.
+func (l *loop) end() {
+	for l.stop() {
+	}
+	l.turn.keep(func() { l.r.leave(&l.turn) })
+}
+
+// stop waits for easygo's goroutine or for its replacement, and reports whether there can be
+// another.
+func (l *loop) stop() bool {
+	l.mu.Lock()
+	ep, replacing := l.epoll, l.replacing
+	l.mu.Unlock()
+	if replacing != nil {
+		<-replacing
+		return true
+	}
+	if ep == nil {
+		return false
+	}
+	if err := ep.Close(); err != nil && !errors.Is(err, netpoll.ErrClosed) {
+		l.r.cfg.Logger.Error("closing an event loop failed", "err", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.epoll == ep && l.replacing == nil {
+		l.epoll = nil
+	}
+	return true
+}
+
+// lost is deferred around all that easygo's goroutine does. Where a handler ends that goroutine
+// with runtime.Goexit, easygo gives up; another easygo is started, behind what was to be done.
+func (l *loop) lost() {
+	if !l.turn.serving {
+		return
+	}
+	if v := recover(); v != nil {
+		panic(v) // not the handler's, which are contained
+	}
+	l.turn.exited()
+	l.mu.Lock()
+	l.replacing = make(chan struct{})
+	l.mu.Unlock()
+	go l.turn.keep(l.replace) // awaited by end
+}
+
+// replace goes on with the batch, and starts easygo anew.
+func (l *loop) replace() {
+	l.serve()
+	l.mu.Lock()
+	ep := l.epoll
+	l.mu.Unlock()
+	_ = ep.Close() // its goroutine has ended; or end has been here
+	for wait := acceptBackoff; !l.restart(); wait = min(2*wait, acceptBackoffTo) {
+		select {
+		case <-time.After(wait):
+		case <-l.r.stop:
 		}
 	}
+}
+
+// restart reports whether the loop has been started, or is not to be.
+func (l *loop) restart() bool {
+	if !l.r.closing.Load() {
+		err := l.start()
+		if err != nil {
+			l.r.cfg.Logger.Error("starting an event loop again failed", "err", err)
+		}
+		return err == nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoll = nil
+	close(l.replacing)
+	l.replacing = nil
+	return true
 }
 
 func (l *loop) closeInner() { _ = unix.Close(l.inner) }
@@ -94,8 +198,12 @@ func (l *loop) unwatch(fd int) error { return unix.EpollCtl(l.inner, unix.EPOLL_
 
 // ready is easygo's callback. easygo watches the inner set level-triggered, so returning
 // before it is empty loses nothing.
-func (l *loop) ready(netpoll.EpollEvent) {
-	for !l.r.closing.Load() { // easygo calls once more when it has been closed
+func (l *loop) ready(ev netpoll.EpollEvent) {
+	if ev&netpoll.EPOLLIN == 0 {
+		return // easygo calls once more when it has been closed
+	}
+	defer l.lost()
+	for !l.r.closing.Load() {
 		n, errno := epollPoll(l.inner, l.events)
 		if errno == unix.EINTR {
 			continue
@@ -129,6 +237,7 @@ func (l *loop) batch(events []unix.EpollEvent) (handed bool) {
 	var slow list
 	fast := l.fast[:0]
 	l.ears = l.ears[:0]
+	l.served, l.heard = 0, 0
 	for i := range events {
 		ev := &events[i]
 		if ev.Fd >= listenerTag {
@@ -170,13 +279,23 @@ func (l *loop) batch(events []unix.EpollEvent) (handed bool) {
 		}
 		fast = fast[:0]
 	}
+	l.fast = fast
 	handed = slow.n > 0
 	r.dispatch(slow)
-	for _, index := range fast {
+	l.serve()
+	return handed
+}
+
+// serve serves what is left of a batch.
+func (l *loop) serve() {
+	for l.served < len(l.fast) {
+		index := l.fast[l.served]
+		l.served++
 		l.turn.run(index)
 	}
-	for _, n := range l.ears {
-		r.acceptor.serve(l, n)
+	for l.heard < len(l.ears) {
+		n := l.ears[l.heard]
+		l.heard++
+		l.r.acceptor.serve(l, n)
 	}
-	return handed
 }

@@ -24,7 +24,7 @@ func pair(t *testing.T, cfg netpoll.Config) (*netpoll.Reactor, netpoll.Conn, net
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.Close)
+	t.Cleanup(func() { r.Close() })
 	addr, err := r.Listen("unix:"+filepath.Join(t.TempDir(), "s"), false)
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +232,7 @@ func TestPolicyInTurn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(r.Close)
+		t.Cleanup(func() { r.Close() })
 		addr, err := r.Listen("unix:"+filepath.Join(t.TempDir(), "s"), false)
 		if err != nil {
 			t.Fatal(err)

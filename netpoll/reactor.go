@@ -11,7 +11,7 @@ import (
 
 // Reactor watches listeners and connections, and has them served by its loops and workers.
 // Create it with New, add listeners with Listen, then Start it. All methods may be called
-// from any goroutine.
+// from any goroutine, but Close not by a Handler.
 type Reactor struct {
 	cfg     Config
 	handler Handler
@@ -23,7 +23,8 @@ type Reactor struct {
 
 	loops   []*loop
 	workers []*worker
-	turns   []*Turn // of loops, then of workers; Turn.id is the index + 1
+	closer  *Turn   // of Close; it serves nothing, and has no buffers
+	turns   []*Turn // of loops, then of workers, then closer; Turn.id is the index + 1
 	robin   atomic.Uint32
 
 	now            atomic.Uint32 // ms, advanced by Advance
@@ -37,11 +38,19 @@ type Reactor struct {
 	acceptor acceptor
 	stats    stats
 
-	closing     atomic.Bool // Close has begun: loops and workers stop where they are
-	stop        chan struct{}
-	workersDone sync.WaitGroup
-	closeOnce   sync.Once
-	gone        chan struct{} // a token when conns+refused has come to zero; capacity 1
+	life    sync.Mutex // guards what has been called; taken before acceptor.mu and loop.mu
+	started bool
+	stopped bool
+	closed  bool
+
+	closing   atomic.Bool // Close has begun: loops and workers stop where they are
+	late      atomic.Bool // Close waits no longer: who leaves later closes what he has left behind
+	stop      chan struct{}
+	left      chan struct{} // a token of each loop and worker that has ended; capacity for all
+	inners    atomic.Int32  // who may still use the loops' inner epoll sets: loops, and Close
+	closeOnce sync.Once
+	closeErr  error
+	gone      chan struct{} // a token when conns+refused has come to zero; capacity 1
 }
 
 // New creates a reactor that serves h. It opens its epoll descriptors, and starts nothing.
@@ -59,6 +68,7 @@ func New(cfg Config, h Handler) (*Reactor, error) {
 		peers:   slab.NewArray[peer](capacity),
 		outs:    slab.NewPool[outQueue](capacity),
 		stop:    make(chan struct{}),
+		left:    make(chan struct{}, cfg.Loops+cfg.Workers),
 		gone:    make(chan struct{}, 1),
 	}
 	r.now.Store(1)
@@ -73,20 +83,23 @@ func New(cfg Config, h Handler) (*Reactor, error) {
 		}
 		r.loops = append(r.loops, l)
 		r.initTurn(&l.turn)
+		l.turn.makeBuffers()
 	}
+	r.inners.Store(int32(len(r.loops)) + 1)
 	r.acceptor.init(r)
 	for range cfg.Workers {
 		w := &worker{r: r, wake: make(chan struct{}, 1)}
 		r.workers = append(r.workers, w)
 		r.initTurn(&w.turn)
+		w.turn.makeBuffers()
 	}
+	r.closer = new(Turn)
+	r.initTurn(r.closer)
 	return r, nil
 }
 
 func (r *Reactor) initTurn(t *Turn) {
 	t.r = r
-	t.buf = make([]byte, r.cfg.ReadBuffer)
-	t.out = make([]byte, 0, r.cfg.SendBuffer)
 	if r.cfg.NewLocal != nil {
 		t.local = r.cfg.NewLocal()
 	}
@@ -94,11 +107,38 @@ func (r *Reactor) initTurn(t *Turn) {
 	t.id = uint32(len(r.turns))
 }
 
-// Start starts the workers and the loops, and with them accepting.
+func (t *Turn) makeBuffers() {
+	t.buf = make([]byte, t.r.cfg.ReadBuffer)
+	t.out = make([]byte, 0, t.r.cfg.SendBuffer)
+}
+
+// fresh returns nil before Start, StopAccepting and Close, else the error that says which of
+// them it is too late for. It expects life.
+func (r *Reactor) fresh() error {
+	switch {
+	case r.closed:
+		return ErrReactorClosed
+	case r.started:
+		return ErrStarted
+	case r.stopped:
+		return ErrStopped
+	}
+	return nil
+}
+
+// Start starts the workers and the loops, and with them accepting. It may be called once:
+// then, whether it succeeded or not, it returns ErrStarted, after StopAccepting ErrStopped, and
+// after Close ErrReactorClosed. When a loop or a listener cannot be started, all that is left to
+// do is Close.
 func (r *Reactor) Start() error {
+	r.life.Lock()
+	defer r.life.Unlock()
+	if err := r.fresh(); err != nil {
+		return err
+	}
+	r.started = true
 	for _, w := range r.workers {
-		r.workersDone.Add(1)
-		go w.run()
+		go w.turn.keep(w.run)
 	}
 	for _, l := range r.loops {
 		if err := l.start(); err != nil {
@@ -110,36 +150,134 @@ func (r *Reactor) Start() error {
 
 // StopAccepting accepts what already waits in the listeners' backlogs, since closing a
 // listener resets those connections, and closes the listeners.
-func (r *Reactor) StopAccepting() { r.acceptor.close() }
+func (r *Reactor) StopAccepting() {
+	r.life.Lock()
+	r.stopped = true
+	r.life.Unlock()
+	r.acceptor.close()
+}
 
 // Close ends the reactor at once: listeners, loops and workers stop, and every connection
-// that is left is closed with ErrReactorClosed.
-func (r *Reactor) Close() {
-	r.closeOnce.Do(func() {
-		r.acceptor.close()
-		r.closing.Store(true)
-		for _, l := range r.loops {
-			l.stop()
+// that is left is closed with ErrReactorClosed. It returns when the last call of the handler
+// has returned.
+//
+// It waits for the calls that are under way for Config.HandlerTimeout. Then it closes all
+// connections but those that are being served, logs how many goroutines are, and returns
+// ErrHandlerStuck. A connection that is being served is closed when that call of the handler
+// returns, by its goroutine, which serves nothing further. A Closed that does not return while
+// Close closes what is left has Close return, too, after HandlerTimeout without progress; what
+// is left then is closed when it returns.
+//
+// A Handler must not call Close: it would wait for itself for HandlerTimeout. Later calls wait
+// for the first, and return what it does.
+func (r *Reactor) Close() error {
+	r.closeOnce.Do(func() { r.closeErr = r.close() })
+	return r.closeErr
+}
+
+func (r *Reactor) close() error {
+	r.life.Lock()
+	r.closed = true
+	stuck := len(r.loops) // those that have not been started end at once
+	if r.started {
+		stuck += len(r.workers)
+	}
+	r.life.Unlock()
+	r.acceptor.close()
+	r.closing.Store(true)
+	close(r.stop)
+	for _, l := range r.loops {
+		go l.end()
+	}
+	stuck -= r.await(stuck)
+	if stuck > 0 {
+		// Whoever does not see this has given his connection up before, so that it is seen below.
+		r.late.Store(true)
+	}
+	if !r.closeApart() {
+		stuck++
+	}
+	r.dropInners()
+	if stuck > 0 {
+		r.cfg.Logger.Error("calls of the handler do not return", "goroutines", stuck, "waited", r.cfg.HandlerTimeout)
+		return ErrHandlerStuck
+	}
+	return nil
+}
+
+// await waits until n goroutines have left, for Config.HandlerTimeout, and returns how many have.
+func (r *Reactor) await(n int) (left int) {
+	timeout := time.NewTimer(r.cfg.HandlerTimeout)
+	defer timeout.Stop()
+	for left < n {
+		select {
+		case <-r.left:
+			left++
+		case <-timeout.C:
+			return left
 		}
-		close(r.stop)
-		r.workersDone.Wait()
-		// No goroutine owns anything now. A sender may still hold a write lock for the
-		// time of one write.
-		t := r.turns[0]
-		for i := range r.slots.High() {
-			s := r.slots.At(i)
-			if s.fd <= 0 {
-				continue
-			}
-			gen, _ := s.begin()
-			t.attach(MakeConn(i, gen), s)
-			t.Abort(ErrReactorClosed)
-			t.finish(0)
+	}
+	return left
+}
+
+// closeApart closes what is left on a goroutine of its own, which Closed may end or hold up, and
+// waits for it. It returns false when nothing has been closed for Config.HandlerTimeout.
+func (r *Reactor) closeApart() bool {
+	done := make(chan struct{})
+	go r.closer.keep(func() { // awaited here, or ended by the handler's return
+		r.closeRest(r.closer)
+		close(done)
+	})
+	tick := time.NewTicker(r.cfg.HandlerTimeout)
+	defer tick.Stop()
+	for closed := r.stats.closed.Load(); ; {
+		select {
+		case <-done:
+			return true
+		case <-tick.C:
 		}
+		before := closed
+		if closed = r.stats.closed.Load(); closed == before {
+			return false
+		}
+	}
+}
+
+// closeRest closes every connection that nobody is serving. A sender may still hold a write lock
+// for the time of one write.
+func (r *Reactor) closeRest(t *Turn) {
+	for i := range r.slots.High() {
+		c := r.At(i)
+		if c == 0 || !r.slots.At(i).seize(c) {
+			continue
+		}
+		t.attach(c, r.slots.At(i))
+		t.Abort(ErrReactorClosed)
+		t.finish(0)
+	}
+}
+
+// leave is the last that a loop's or worker's goroutine does with its turn t. A call of the
+// handler that Close has waited for in vain has returned by now, and its connection has been
+// given up behind the back of Close.
+func (r *Reactor) leave(t *Turn) {
+	if r.late.Load() {
+		r.closeRest(t)
+	}
+	if t.OnLoop() {
+		r.dropInners()
+	}
+	r.left <- struct{}{}
+}
+
+// dropInners closes the inner epoll sets when nobody is left who could use one: a loop adds what
+// it accepts to any of them.
+func (r *Reactor) dropInners() {
+	if r.inners.Add(-1) == 0 {
 		for _, l := range r.loops {
 			l.closeInner()
 		}
-	})
+	}
 }
 
 // Wait returns when no connection is open any more, or with the error of ctx.
@@ -189,7 +327,7 @@ func (r *Reactor) wake(c Conn, why Reason) bool {
 // Capacity returns a number above every index of a Conn.
 func (r *Reactor) Capacity() int { return r.cfg.MaxConns + r.cfg.Spare }
 
-// Turns returns how many turns there are at most at a time: loops and workers.
+// Turns returns how many turns there are at most at a time: loops, workers, and Close.
 func (r *Reactor) Turns() int { return len(r.turns) }
 
 // High returns a number above every index in use so far.

@@ -48,7 +48,7 @@ func start(t *testing.T, cfg netpoll.Config, h netpoll.Handler) (*netpoll.Reacto
 	if err := r.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.Close)
+	t.Cleanup(func() { r.Close() })
 	return r, addr.String()
 }
 

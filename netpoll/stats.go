@@ -82,7 +82,7 @@ type Stats struct {
 	LoopTurns   uint64 // turns served by loops
 	WorkerTurns uint64
 
-	Panics uint64 // contained while serving a connection
+	Panics uint64 // contained while serving a connection, calls of runtime.Goexit included
 
 	WorkersBusy int                       // serving a batch now
 	WorkerBusy  time.Duration             // time spent serving, all workers

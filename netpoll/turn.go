@@ -11,7 +11,8 @@ import (
 
 // Handler is told what happens on connections. For one connection the calls come one at a
 // time and in order, from whichever goroutine owns it at that moment: a worker, or the loop
-// for connections that are marked with Turn.SetInline. No call may block.
+// for connections that are marked with Turn.SetInline. No call may block. The connection of a
+// call that panics, or that calls runtime.Goexit, is closed with ErrPanic.
 //
 //	Opened { Data | Ended | Notice } Closed
 type Handler interface {
@@ -46,6 +47,7 @@ type Turn struct {
 
 	resumed bool // reading may go on, although no event will say so
 	unread  bool // input may have been left unread
+	serving bool // from attach to the end of finish
 
 	buf     []byte // input
 	out     []byte // output collected for c; guarded by the write lock of c
@@ -147,12 +149,53 @@ func (t *Turn) DropQueued() {
 // the connection is over.
 const drainMax = 64 << 20
 
-// run serves one connection that the caller took from a list.
+// run serves one connection that the caller took from a list. When the reactor is being closed
+// it is left as it is, since Close closes whatever is queued.
 func (t *Turn) run(index uint32) {
+	if t.r.closing.Load() {
+		return
+	}
 	s := t.r.slots.At(index)
-	gen, why := s.begin()
+	gen, why, ok := s.begin()
+	if !ok {
+		return
+	}
 	t.attach(MakeConn(index, gen), s)
 	t.serve(why)
+}
+
+// keep runs f, in which t serves connections. Where a handler ends the goroutine with
+// runtime.Goexit, another one finishes the turn and runs f from its beginning: what f has yet to
+// do does not stand on its stack.
+func (t *Turn) keep(f func()) {
+	over := false
+	defer func() {
+		if over {
+			return
+		}
+		if v := recover(); v != nil {
+			panic(v) // not the handler's, which are contained
+		}
+		t.exited()
+		go t.keep(f)
+	}()
+	if t.serving {
+		t.uncork()
+		t.finish(0)
+	}
+	f()
+	over = true
+}
+
+// exited is contain for a handler that has called runtime.Goexit, which nothing can stop: the
+// turn is left to another goroutine.
+func (t *Turn) exited() {
+	if !t.serving {
+		return
+	}
+	t.Abort(ErrPanic)
+	t.r.stats.panics.Add(1)
+	t.r.cfg.Logger.Error("serving a connection called runtime.Goexit", "stack", string(debug.Stack()))
 }
 
 // contain is deferred around all that a handler does. A fault in it costs the connection that
@@ -168,7 +211,7 @@ func (t *Turn) contain() {
 }
 
 func (t *Turn) attach(c Conn, s *slot) {
-	t.c, t.s, t.done, t.rst, t.resumed, t.unread = c, s, nil, false, false, false
+	t.c, t.s, t.done, t.rst, t.resumed, t.unread, t.serving = c, s, nil, false, false, false, true
 }
 
 // serve does a turn for the attached connection, whose word is running, and gives it up.
@@ -209,7 +252,7 @@ func (t *Turn) handle(why Reason) (more Reason) {
 		if !fresh || why != 0 {
 			more = t.read()
 		}
-		if note := why & (Woken | Deadline | Overflow | Stalled); note != 0 && t.done == nil && s.oflags&oClosing == 0 {
+		if note := why & (Woken | Deadline | Overflow | Stalled); note != 0 && !t.over() {
 			t.notice(note)
 		}
 	}
@@ -217,6 +260,11 @@ func (t *Turn) handle(why Reason) (more Reason) {
 		more |= Readable
 	}
 	return more
+}
+
+// over reports whether the handler is to get no more calls but Closed.
+func (t *Turn) over() bool {
+	return t.done != nil || t.s.oflags&oClosing != 0 || t.r.closing.Load()
 }
 
 // notice passes on what still holds after the input has been read.
@@ -265,7 +313,7 @@ func (t *Turn) read() (more Reason) {
 	s, r := t.s, t.r
 	for budget := r.cfg.TurnBytes; ; {
 		switch {
-		case t.done != nil || s.oflags&oClosing != 0:
+		case t.over():
 			return 0
 		case s.oflags&oPaused != 0 && s.oflags&oBroken != 0:
 			t.done = unix.ECONNRESET // nobody would read it otherwise
@@ -382,13 +430,15 @@ func (t *Turn) closed() {
 	t.r.handler.Closed(t, t.done)
 }
 
-// finish gives the connection up, or closes it.
+// finish gives the connection up, or closes it. Where Closed ends the goroutine it is called
+// again, and goes on behind that.
 func (t *Turn) finish(more Reason) {
 	c, s, r := t.c, t.s, t.r
 	if t.done == nil {
 		if s.end(more) {
 			r.enlist(c.Index())
 		}
+		t.serving = false
 		return
 	}
 	if t.done == errFlushed {
@@ -396,6 +446,7 @@ func (t *Turn) finish(more Reason) {
 	}
 	t.setFinal()
 	if s.oflags&oOpened != 0 {
+		s.oflags &^= oOpened // the last call
 		t.closed()
 	}
 	r.setDue(c, 0)
@@ -412,4 +463,5 @@ func (t *Turn) finish(more Reason) {
 	}
 	_ = unix.Close(int(fd)) // leaves the epoll set with its last reference
 	r.release(c.Index(), refused)
+	t.serving = false
 }

@@ -67,6 +67,11 @@ type worker struct {
 	stamps   stamps
 	sleeping bool
 
+	// Of run, here so that another goroutine can go on with it.
+	batch       [takeMax]uint32
+	next, taken int // batch[next:taken] has yet to be served
+	began       time.Time
+
 	waiting atomic.Int32 // list.n, for those who look without the lock
 	idle    atomic.Bool  // sleeping, likewise
 
@@ -150,32 +155,39 @@ func (s *stamps) take(n int) (first time.Time) {
 }
 
 // run is the worker's goroutine: started by Reactor.Start, ended by Reactor.Close closing
-// r.stop, awaited through r.workersDone.
+// r.stop, awaited through r.left.
 func (w *worker) run() {
-	defer w.r.workersDone.Done()
-	var batch [takeMax]uint32
-	for !w.r.closing.Load() {
-		n := w.take(w, batch[:])
-		for i := 1; n == 0 && i < len(w.r.workers); i++ {
-			n = w.take(w.r.workers[(int(w.turn.id)+i)%len(w.r.workers)], batch[:])
-		}
-		if n == 0 {
-			if !w.sleep() {
-				return
-			}
-			continue
-		}
-		start := time.Now()
-		w.turn.busySince.Store(start.UnixNano())
-		for _, index := range batch[:n] {
-			if w.r.closing.Load() {
-				break // Close serves whatever is left
-			}
+	for {
+		for w.next < w.taken {
+			index := w.batch[w.next]
+			w.next++
 			w.turn.run(index)
 		}
-		w.turn.busySince.Store(0)
-		w.turn.stats.busy.Add(uint64(time.Since(start)))
+		if w.taken > 0 {
+			w.next, w.taken = 0, 0
+			w.turn.busySince.Store(0)
+			w.turn.stats.busy.Add(uint64(time.Since(w.began)))
+		}
+		if w.r.closing.Load() || !w.fetch() && !w.sleep() {
+			break
+		}
 	}
+	w.r.leave(&w.turn)
+}
+
+// fetch takes the next batch, the worker's own or another's.
+func (w *worker) fetch() bool {
+	n := w.take(w, w.batch[:])
+	for i := 1; n == 0 && i < len(w.r.workers); i++ {
+		n = w.take(w.r.workers[(int(w.turn.id)+i)%len(w.r.workers)], w.batch[:])
+	}
+	if n == 0 {
+		return false
+	}
+	w.next, w.taken = 0, n
+	w.began = time.Now()
+	w.turn.busySince.Store(w.began.UnixNano())
+	return true
 }
 
 // sleep waits for a push; false means that the reactor is closing.

@@ -28,7 +28,7 @@ func newPingPong(tb testing.TB, size int, inline bool) *pingPong {
 	if err := s.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(s.Close)
+	tb.Cleanup(func() { _ = s.Close() })
 	c := dial(tb, addr.String(), "/")
 	payload := bytes.Repeat([]byte("ä"), size/2)
 	answer := ws.MustCompileFrame(ws.NewTextFrame(payload))

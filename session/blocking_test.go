@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/netpoll"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -244,37 +246,134 @@ func TestBlockingHandshake(t *testing.T) {
 	}
 }
 
-// A server that is closed waits for handlers, but not for ever.
-func TestBlockingClose(t *testing.T) {
-	gate, entered := make(chan struct{}), make(chan struct{})
-	done := make(chan struct{})
-	cfg := blockingRoute(session.HandlerFuncs{
-		Message: func(session.Session, session.Message) { close(entered); <-gate },
-		Close:   func(session.Session, session.CloseInfo) { close(done) },
-	})
-	cfg.BlockingTimeout = 10 * time.Millisecond
-	srv, err := session.NewServer(cfg)
-	if err != nil {
-		t.Fatal(err)
+// A server that is closed waits for handlers, but not for ever; who called Close too.
+func TestCloseBesideHandlers(t *testing.T) {
+	for name, set := range map[string]func(*session.Route){
+		"worker": func(*session.Route) {}, "loop": func(r *session.Route) { r.Inline = true }, "blocking": func(r *session.Route) { r.Blocking = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			gate, entered, done := make(chan struct{}), make(chan struct{}), make(chan string, 2)
+			var srv *session.Server
+			cfg := oneRoute(session.HandlerFuncs{
+				Message: func(_ session.Session, m session.Message) {
+					close(entered)
+					<-gate
+					if string(m.Data) == "close" {
+						if err := srv.Shutdown(canceled()); !errors.Is(err, session.ErrHandlerStuck) {
+							t.Errorf("Shutdown: %v", err)
+						}
+					}
+				},
+				Close: func(s session.Session, _ session.CloseInfo) { done <- s.ID() },
+			})
+			set(&cfg.Routes[0])
+			cfg.HandlerTimeout = 10 * time.Millisecond
+			var err error
+			if srv, err = session.NewServer(cfg); err != nil {
+				t.Fatal(err)
+			}
+			addr, err := srv.Listen("127.0.0.1:0", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := srv.Start(); err != nil {
+				t.Fatal(err)
+			}
+			other := dial(t, addr.String(), "/")
+			c := dial(t, addr.String(), "/")
+			c.text("close")
+			<-entered
+			if err := srv.Close(); !errors.Is(err, session.ErrHandlerStuck) {
+				t.Errorf("Close: %v", err)
+			}
+			if n, err := other.Read(make([]byte, 1)); err == nil {
+				t.Errorf("a session that nobody serves is still open, and sent %d bytes", n)
+			}
+			first := <-done
+			select {
+			case <-done:
+				t.Error("OnClose was called while OnMessage ran")
+			default:
+			}
+			close(gate)
+			if <-done == first {
+				t.Error("OnClose was called twice")
+			}
+		})
 	}
-	addr, err := srv.Listen("127.0.0.1:0", false)
-	if err != nil {
-		t.Fatal(err)
+}
+
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// A call that ends its goroutine, as testing.T.FailNow does, ends its session and costs no goroutine of
+// the server's.
+func TestGoexit(t *testing.T) {
+	for name, set := range map[string]func(*session.Route){
+		"worker": func(*session.Route) {}, "loop": func(r *session.Route) { r.Inline = true }, "blocking": func(r *session.Route) { r.Blocking = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			closed := make(chan session.CloseInfo, 1)
+			cfg := oneRoute(session.HandlerFuncs{
+				Message: func(s session.Session, m session.Message) {
+					if string(m.Data) == "exit" {
+						runtime.Goexit()
+					}
+					_ = s.Send(m.Opcode, m.Data)
+				},
+				Close: func(_ session.Session, c session.CloseInfo) { closed <- c },
+			})
+			set(&cfg.Routes[0])
+			cfg.Reactor.Workers, cfg.Reactor.Loops = 2, 1
+			srv, addr := start(t, cfg)
+			for range 10 {
+				c := dial(t, addr, "/")
+				c.text("first")
+				c.want(ws.OpText, "first")
+				c.text("exit")
+				if name == "blocking" {
+					if f := c.read(); f.Header.OpCode != ws.OpClose || string(f.Payload[:2]) != "\x03\xf3" { // 1011
+						t.Fatalf("%+v", f)
+					}
+					c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(1011, "")))
+				}
+				if info := <-closed; info.Code != 1011 && info.Code != 1006 {
+					t.Errorf("%+v", info)
+				}
+				c.Close()
+			}
+			if st := srv.Stats(); st.HandlerPanics+st.Panics != 10 {
+				t.Errorf("%d and %d panics", st.HandlerPanics, st.Panics)
+			}
+		})
 	}
-	if err := srv.Start(); err != nil {
-		t.Fatal(err)
+}
+
+// What cannot work any more says so.
+func TestTooLate(t *testing.T) {
+	srv, _ := start(t, oneRoute(session.Echo{}))
+	listen := func() error { _, err := srv.Listen("127.0.0.1:0", false); return err }
+	if err := listen(); !errors.Is(err, netpoll.ErrStarted) {
+		t.Errorf("Listen after Start: %v", err)
 	}
-	c := dial(t, addr.String(), "/")
-	c.text("x")
-	<-entered
-	srv.Close()
-	select {
-	case <-done:
-		t.Error("OnClose was called while OnMessage ran")
-	default:
+	if err := srv.Start(); !errors.Is(err, netpoll.ErrStarted) {
+		t.Errorf("Start after Start: %v", err)
 	}
-	close(gate)
-	<-done
+	if err := srv.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(srv.Close(), srv.Shutdown(canceled())); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := listen(); !errors.Is(err, netpoll.ErrReactorClosed) {
+		t.Errorf("Listen after Close: %v", err)
+	}
+	if err := srv.Start(); !errors.Is(err, netpoll.ErrReactorClosed) {
+		t.Errorf("Start after Close: %v", err)
+	}
 }
 
 // A handler that holds up its goroutine is counted, once a call.

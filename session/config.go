@@ -20,7 +20,7 @@ type Config struct {
 	// Routes says who serves which path. At least one.
 	Routes []Route
 
-	Reactor netpoll.Config // Logger and NewLocal are the server's to set
+	Reactor netpoll.Config // Logger, NewLocal and HandlerTimeout are the server's to set
 
 	Head wsproto.HeadLimits // bounds of a request head; default wsproto.DefaultHeadLimits
 
@@ -58,8 +58,8 @@ type Config struct {
 	// BlockingCalls is how many calls of handlers that may block (Route.Blocking) run at the same
 	// time, each in a goroutine. Further ones wait. Default 256.
 	BlockingCalls int
-	// BlockingTimeout is how long Close waits for such calls to return. Default 10 s.
-	BlockingTimeout time.Duration
+	// HandlerTimeout is how long Close waits for calls of handlers to return. Default 10 s.
+	HandlerTimeout time.Duration
 
 	Deflate Deflate
 
@@ -192,7 +192,7 @@ func (c Config) withDefaults() (Config, error) {
 	duration("PingTimeout", &c.PingTimeout, 20*time.Second)
 	duration("ControlPatience", &c.ControlPatience, 10*time.Second)
 	duration("MembershipInterval", &c.MembershipInterval, time.Second)
-	duration("BlockingTimeout", &c.BlockingTimeout, 10*time.Second)
+	duration("HandlerTimeout", &c.HandlerTimeout, 10*time.Second)
 	if c.MinRate < 0 || c.InboundBytes < 0 {
 		err = errors.Join(err, errors.New("session: Config.MinRate and InboundBytes must not be negative"))
 	}

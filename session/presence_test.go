@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -184,7 +185,7 @@ func TestOnMembershipThatHangs(t *testing.T) {
 	defer close(release)
 	var once sync.Once
 	cfg := oneRoute(session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }})
-	cfg.MembershipInterval, cfg.BlockingTimeout = time.Millisecond, 10*time.Millisecond
+	cfg.MembershipInterval, cfg.HandlerTimeout = time.Millisecond, 10*time.Millisecond
 	cfg.OnMembership = func(session.MembershipChange) { once.Do(func() { close(stuck) }); <-release }
 	srv, addr := start(t, cfg)
 	dial(t, addr, "/")
@@ -192,5 +193,7 @@ func TestOnMembershipThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-stuck
-	srv.Close()
+	if err := srv.Close(); !errors.Is(err, session.ErrHandlerStuck) {
+		t.Errorf("Close: %v", err)
+	}
 }

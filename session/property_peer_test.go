@@ -53,7 +53,7 @@ func newParty(t *rapid.T, dir string, cfg session.Config) *party {
 	if p.srv, err = session.NewServer(cfg); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.srv.Close)
+	t.Cleanup(func() { _ = p.srv.Close() })
 	p.addr = filepath.Join(dir, "s")
 	if _, err = p.srv.Listen("unix:"+p.addr, false); err == nil {
 		err = p.srv.Start()

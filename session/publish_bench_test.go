@@ -157,7 +157,7 @@ func newCrowd(b *testing.B, network string, n int) *crowd {
 	if c.srv, err = session.NewServer(cfg); err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(c.srv.Close)
+	b.Cleanup(func() { _ = c.srv.Close() })
 	addr, err := c.srv.Listen(listen, false)
 	if err != nil {
 		b.Fatal(err)

@@ -53,7 +53,11 @@ type Server struct {
 	stats    stats
 
 	sweeping  sync.WaitGroup
-	stopSweep context.CancelFunc
+	starting  sync.Mutex         // guards stopSweep and ended
+	stopSweep context.CancelFunc // nil before Start
+	ended     bool               // Close has been called
+	closing   sync.Once
+	closeErr  error
 	locals    []*local // of all turns
 }
 
@@ -69,6 +73,7 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	cfg.Reactor.Logger = cfg.Logger
 	cfg.Reactor.NewLocal = s.newLocal
+	cfg.Reactor.HandlerTimeout = cfg.HandlerTimeout
 	if s.reactor, err = netpoll.New(cfg.Reactor, events{s}); err != nil {
 		return nil, err
 	}
@@ -105,21 +110,32 @@ func NewServer(cfg Config) (*Server, error) {
 }
 
 // Listen adds an address, before Start: "host:port", ":port" or "unix:/path". reusePort lets
-// several processes share one TCP port.
+// several processes share one TCP port. When it fails it may be called again.
+//
+// Errors: those of the system; netpoll.ErrStarted after Start, ErrStopped after StopListening,
+// ErrReactorClosed after Close.
 func (s *Server) Listen(addr string, reusePort bool) (net.Addr, error) {
 	return s.reactor.Listen(addr, reusePort)
 }
 
 // StopListening closes all listeners: nobody can connect any more, and who is connected stays. Unix
-// sockets are removed.
+// sockets are removed. It cannot be undone.
 func (s *Server) StopListening() { s.reactor.StopAccepting() }
 
 // Start starts serving. It returns at once.
+//
+// Errors: those of the system; as those of Listen when it is too late.
 func (s *Server) Start() error {
 	if err := s.reactor.Start(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	if s.ended {
+		cancel()
+		return netpoll.ErrReactorClosed
+	}
 	s.stopSweep = cancel
 	s.sweeping.Add(1)
 	s.fanout.start()
@@ -135,8 +151,8 @@ func (s *Server) Start() error {
 
 // Shutdown ends the server in an orderly way: listeners are closed, every session is closed
 // with 1001, connections that have not said a word are closed, and when all are gone, or ctx is over,
-// what is left is cut off; calls of handlers that may block get Config.BlockingTimeout more. The error is that
-// of ctx if clients had to be cut off.
+// what is left is cut off, and Close called. The error is that of ctx if clients had to be cut off, and
+// that of Close.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	s.reactor.StopAccepting()
@@ -151,30 +167,48 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			break
 		}
 	}
-	s.Close()
-	return err
+	return errors.Join(err, s.Close())
 }
 
+// ErrHandlerStuck is returned by Close and Shutdown when calls of handlers have not returned within
+// Config.HandlerTimeout. The sessions of these calls end when they return; all others have ended.
+var ErrHandlerStuck = errors.New("session: calls of handlers do not return")
+
 // Close ends the server at once: every session ends without a closing handshake. It waits for calls of
-// handlers, but for Config.BlockingTimeout at most where they may block.
-func (s *Server) Close() {
+// handlers for Config.HandlerTimeout at most. Handlers must not call it, nor Shutdown: it would wait for
+// them. Later calls wait for the first, and return what it does.
+//
+// Errors: ErrHandlerStuck.
+func (s *Server) Close() error {
+	s.closing.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Server) close() (err error) {
 	s.draining.Store(true)
-	if s.stopSweep != nil {
+	s.starting.Lock()
+	s.ended = true
+	started := s.stopSweep != nil
+	s.starting.Unlock()
+	if started {
 		s.stopSweep()
 		s.sweeping.Wait()
 		s.fanout.close()
 	}
-	s.reactor.Close()
-	if s.presence != nil && s.stopSweep != nil {
-		if !s.presence.close(s.cfg.BlockingTimeout) {
-			s.log.Error("OnMembership does not return", "waited", s.cfg.BlockingTimeout)
-		}
+	if s.reactor.Close() != nil { // has been logged
+		err = ErrHandlerStuck
+	}
+	if s.presence != nil && started && !s.presence.close(s.cfg.HandlerTimeout) {
+		s.log.Error("OnMembership does not return", "waited", s.cfg.HandlerTimeout)
+		err = ErrHandlerStuck
 	}
 	if s.exec != nil {
-		if n := s.exec.close(s.cfg.BlockingTimeout); n > 0 {
-			s.log.Error("calls of handlers do not return", "calls", n, "waited", s.cfg.BlockingTimeout)
+		if n := s.exec.close(s.cfg.HandlerTimeout); n > 0 {
+			s.log.Error("calls of handlers that may block do not return", "calls", n, "waited", s.cfg.HandlerTimeout)
+			err = ErrHandlerStuck
 		}
 	}
+	return err
 }
 
 func (s *Server) closeAll(code wsproto.StatusCode, reason string) {
@@ -205,7 +239,7 @@ func (s *Server) Lookup(id string) (Session, bool) {
 	return Session{s, c}, true
 }
 
-// local is what one loop or worker needs to serve connections, one at a time.
+// local is what a loop, a worker or Close needs to serve connections, one at a time.
 type local struct {
 	dec      wsproto.Decoder // zero between turns
 	decBusy  bool            // in use
