@@ -8,7 +8,8 @@ import "wsgateway/wsproto"
 //
 //	OnOpen { OnMessage | OnBinary | OnPing | OnPong } [ OnError ] OnClose
 //
-// A panic in a call closes that session with 1011 and does no harm to others. A handler may also
+// A panic in a call closes that session with 1011 and does no harm to others; runtime.Goexit, which
+// testing.T.FailNow calls, ends it too. A handler may also
 // be a BinaryHandler, a PingHandler, a PongHandler and an ErrorHandler.
 type Handler interface {
 	// OnOpen is called once, after the opening handshake. All of the request is there to be

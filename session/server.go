@@ -110,7 +110,9 @@ func NewServer(cfg Config) (*Server, error) {
 }
 
 // Listen adds an address, before Start: "host:port", ":port" or "unix:/path". reusePort lets
-// several processes share one TCP port. When it fails it may be called again.
+// several processes share one TCP port. When it fails it may be called again. Where accepting fails later
+// the listener rests for a moment and goes on, and one that somebody has shut down (shutdown(2)) listens
+// again.
 //
 // Errors: those of the system; netpoll.ErrStarted after Start, ErrStopped after StopListening,
 // ErrReactorClosed after Close.
