@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
+	"unicode"
 	"unicode/utf8"
 
 	"wsgateway/session"
@@ -17,8 +19,11 @@ const Subprotocol = "json.webpubsub.azure.v1"
 // DefaultPrefix is what Config.Prefix is by default.
 const DefaultPrefix = "group:"
 
-// maxPrefix leaves half of a channel's name to the group.
-const maxPrefix = session.MaxChannelName / 2
+// MaxGroup is the longest name of a group in bytes, without the prefix.
+const MaxGroup = 200
+
+// maxPrefix leaves MaxGroup bytes of a channel's name to the group.
+const maxPrefix = session.MaxChannelName - MaxGroup
 
 // Config holds the settings of a Target. The zero value permits nothing to anybody.
 type Config struct {
@@ -31,8 +36,8 @@ type Config struct {
 	// Hint is added to the text of every Forbidden: what to do about it. Default nothing.
 	Hint string
 	// Prefix stands before the name of a group to make that of a channel, and keeps clients
-	// away from the other channels of the server. At most 128 bytes of UTF-8 without control
-	// characters. Default DefaultPrefix.
+	// away from the other channels of the server. UTF-8 without control characters, and at most as
+	// long as session.MaxChannelName is longer than MaxGroup. Default DefaultPrefix.
 	Prefix string
 }
 
@@ -104,15 +109,7 @@ func (t *Target) upgrade(u *session.Upgrade) error {
 	return nil
 }
 
-// clean reports whether s is UTF-8 without control characters.
+// clean reports whether s is UTF-8 without control characters: U+0000 to U+001F and U+007F to U+009F.
 func clean(s string) bool {
-	if !utf8.ValidString(s) {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] < 0x20 || s[i] == 0x7F {
-			return false
-		}
-	}
-	return true
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

@@ -39,8 +39,8 @@
 //	{"type":"pong"}
 //	{"type":"system","event":"disconnected","message":M}
 //
-// The first comes before everything else; the last before the target itself closes a session. userId
-// and fromUserId are missing for clients without one. What one client sends to one group reaches
+// The first comes before everything else; the last before the target itself closes a session, see below.
+// userId and fromUserId are missing for clients without one. What one client sends to one group reaches
 // every member in that order, see session.Server.Publish.
 //
 // # Errors
@@ -64,18 +64,35 @@
 //
 // A number from 0 to 2^64-1 that the client gives a request, usually 1, 2, 3. Served requests are
 // remembered as long as the connection lives, refused ones are not: they may be repeated. Numbers may
-// come in any order within Window of them. A number that was skipped and has fallen out of the window
-// gets BadRequest: nobody can tell whether it has been served, and client libraries take Duplicate for
-// success.
+// come in any order, and far from each other: what is remembered are intervals of served numbers, up to
+// MaxAckIntervals of them. When there would be more the lowest one is forgotten. The numbers in it and
+// below then get BadRequest: nobody can tell whether they have been served, and client libraries take
+// Duplicate for success.
+//
+// # Clients that do not keep up
+//
+// A member that does not read gets its messages queued, up to Config.Reactor.QueueMessages and QueueBytes
+// of package session: 256 messages and 256 KiB, in the gateway -queue-messages and -queue-bytes. Beyond
+// that it is closed with 1013, if Route.Outbound says nothing else. The client library then connects again,
+// joins its groups, and sends again what has not been acknowledged: such a member misses what is published
+// meanwhile, and its own messages may reach the others twice. It happens to clients that send without
+// waiting for acks, since they do not read while they send: two Node.js processes with 5,000 messages of
+// 1 KB each ran into it. With at most 64 unacknowledged at a time, or with small messages, all 10,000
+// arrived, in order. So await the acks, or limit how many are missing; or make the queues larger.
+//
+// # The end of a session
+//
+// "disconnected" comes when a message is no request, and then only. The Close frames of all other ends come
+// without it, such as 1001 when the server shuts down, and 1013.
 //
 // # Memory
 //
 // A session costs 48 bytes here and some 100 in package session for keeping them, beside its
-// permissions; 128 more once its ackIds come out of order.
+// permissions; 16 more with its first ackId, and up to 2 KiB if there are gaps between its ackIds.
 //
 // # Groups and channels
 //
 // A group is the channel of package session whose name is Config.Prefix and the group's: clients reach
-// no other channels of the server. A group's name has 1 to session.MaxChannelName bytes less those of
-// the prefix, without control characters. Session.Value is taken by this package.
+// no other channels of the server. A group's name has 1 to MaxGroup bytes, whatever the prefix, without
+// control characters (U+0000 to U+001F, U+007F to U+009F). Session.Value is taken by this package.
 package channels

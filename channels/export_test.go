@@ -5,20 +5,31 @@ import "unsafe"
 // ClientSize is what a session costs here, in bytes.
 const ClientSize = unsafe.Sizeof(client{})
 
-// Window under test.
-type TestWindow struct{ w window }
+// AckSet under test.
+type AckSet struct{ a ackSet }
 
 // Serve reports what is known of an id, and notes it if it is new.
-func (w *TestWindow) Serve(id uint64) string {
-	state := w.w.state(id)
-	if state == ackNew {
-		w.w.served(id)
+func (s *AckSet) Serve(id uint64) string {
+	state := s.State(id)
+	if state == "new" {
+		s.a.served(id)
 	}
-	return [...]string{ackNew: "new", ackServed: "served", ackOld: "old"}[state]
+	return state
 }
 
-// InOrder reports whether no bitmap has been allocated.
-func (w *TestWindow) InOrder() bool { return w.w.ahead == nil }
+// State reports what is known of an id.
+func (s *AckSet) State(id uint64) string {
+	return [...]string{ackNew: "new", ackServed: "served", ackOld: "old"}[s.a.state(id)]
+}
+
+// Floor returns the lowest id that is known.
+func (s *AckSet) Floor() uint64 { return s.a.floor }
+
+// Next returns the id that needs no search.
+func (s *AckSet) Next() uint64 { return s.a.list[s.a.last].to + 1 }
+
+// Intervals returns how many there are, and how many the memory is for.
+func (s *AckSet) Intervals() (n, room int) { return len(s.a.list), cap(s.a.list) }
 
 // ValidJSON reports whether the scanner takes p for one value.
 func ValidJSON(p []byte) bool {

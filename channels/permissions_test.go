@@ -121,13 +121,15 @@ func TestAuthorizeRefuses(t *testing.T) {
 			return p, wsproto.Refusal(http.StatusForbidden, "no")
 		case "control":
 			return channels.Permissions{UserID: "a\n"}, nil
+		case "C1":
+			return channels.Permissions{UserID: "a\u009f"}, nil
 		case "long":
 			return channels.Permissions{UserID: strings.Repeat("u", session.MaxChannelName+1)}, nil
 		}
 		return p, errors.New("cannot tell")
 	}
 	_, _, addr := start(t, channels.Config{Authorize: authorize}, session.Config{})
-	for query, want := range map[string]int{"refused": 403, "control": 500, "long": 500, "other": 500} {
+	for query, want := range map[string]int{"refused": 403, "control": 500, "C1": 500, "long": 500, "other": 500} {
 		d := ws.Dialer{Protocols: []string{channels.Subprotocol}}
 		_, _, _, err := d.Dial(t.Context(), "ws://"+addr+"/channels?"+query)
 		var status ws.StatusError

@@ -2,6 +2,7 @@ package channels
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"unicode/utf8"
 
@@ -13,7 +14,7 @@ import (
 // come one at a time.
 type client struct {
 	may  *Permissions
-	acks window
+	acks ackSet
 }
 
 // scratch is memory for one call.
@@ -80,6 +81,10 @@ func (t *Target) message(s session.Session, p []byte) {
 		t.decline(s, wsproto.StatusPolicyViolation, err.Error())
 		return
 	}
+	known := ackNew
+	if r.hasAck {
+		known = c.acks.state(r.ackID)
+	}
 	switch {
 	case r.kind == kindIgnored:
 		return
@@ -90,14 +95,14 @@ func (t *Target) message(s session.Session, p []byte) {
 	case r.kind == kindUnknown && !r.hasAck:
 		t.decline(s, wsproto.StatusPolicyViolation, "unknown type")
 		return
-	case r.hasAck && c.acks.state(r.ackID) == ackServed:
+	case known == ackServed:
 		t.counts.duplicates.Add(1)
 		w.out = appendAck(w.out[:0], r.ackID, "Duplicate", "a request with this ackId has been served")
 		_ = s.Send(wsproto.OpText, w.out)
 		return
 	}
 	why, text := refusedOld, "this ackId is older than the ones that are remembered"
-	if !r.hasAck || c.acks.state(r.ackID) == ackNew {
+	if known == ackNew {
 		why, text = t.serve(s, c, w)
 	}
 	t.answer(s, c, w, why, text)
@@ -138,6 +143,8 @@ func (t *Target) decline(s session.Session, code wsproto.StatusCode, why string)
 	_ = s.Close(code, why)
 }
 
+var tooLong = fmt.Sprintf("group is longer than %d bytes", MaxGroup)
+
 // serve does what a request asks for, or says why not.
 func (t *Target) serve(s session.Session, c *client, w *scratch) (reason, string) {
 	r := &w.req
@@ -149,8 +156,15 @@ func (t *Target) serve(s session.Session, c *client, w *scratch) (reason, string
 		return refusedUnsupported, "unknown type"
 	}
 	group := string(r.group)
-	if r.brokenName || group == "" || len(t.cfg.Prefix)+len(group) > session.MaxChannelName || !clean(group) {
-		return refusedGroup, "group is missing or too long, or has control characters or half a surrogate"
+	switch {
+	case r.brokenName:
+		return refusedGroup, "group is not well-formed: it has half a surrogate"
+	case group == "":
+		return refusedGroup, "group is missing or empty"
+	case len(group) > MaxGroup:
+		return refusedGroup, tooLong
+	case !clean(group):
+		return refusedGroup, "group has control characters"
 	}
 	if r.kind == kindSend {
 		return t.publish(s, c, w, group)

@@ -92,7 +92,7 @@ func TestRefusals(t *testing.T) {
 	target, _, addr := start(t, open, session.Config{SessionChannels: 1})
 	c := dial(t, addr, "")
 	c.ask(`{"type":"joinGroup","group":"taken","ackId":9}`, ok("9"))
-	long := strings.Repeat("g", session.MaxChannelName-len(channels.DefaultPrefix))
+	long := strings.Repeat("g", channels.MaxGroup)
 	want := map[string]uint64{}
 	for _, tt := range []struct{ reason, members string }{
 		{"group", `"type":"joinGroup"`},
@@ -155,6 +155,41 @@ func TestRefusals(t *testing.T) {
 	c.ask(`{"type":"leaveGroup","group":"`+long+`","ackId":1}`, ok("1")) // none of them used the id up
 }
 
+// A group has up to MaxGroup bytes, with the longest prefix as well. A refusal says what is wrong.
+func TestGroupNames(t *testing.T) {
+	prefix := strings.Repeat("p", session.MaxChannelName-channels.MaxGroup)
+	_, srv, addr := start(t, channels.Config{Open: true, Prefix: prefix}, session.Config{})
+	c := dial(t, addr, "")
+	for i, group := range []string{"g", " ", "\u00a0", "~", strings.Repeat("g", channels.MaxGroup), strings.Repeat("ü", channels.MaxGroup/2)} {
+		id := fmt.Sprint(2 + i)
+		c.ask(`{"type":"joinGroup","group":"`+group+`","ackId":`+id+`}`, ok(id))
+		c.send(`{"type":"sendToGroup","group":"` + group + `","data":1}`)
+		c.want(`{"type":"message","from":"group","group":"` + group + `","dataType":"json","data":1}`)
+		if srv.MemberCount(prefix+group) != 1 {
+			t.Errorf("%q: not in its channel", group)
+		}
+	}
+	for member, text := range map[string]string{
+		``:                             "group is missing or empty",
+		`,"group":null`:                "group is missing or empty",
+		`,"group":""`:                  "group is missing or empty",
+		`,"group":"\ud800"`:            "group is not well-formed: it has half a surrogate",
+		`,"group":"g\udc00"`:           "group is not well-formed: it has half a surrogate",
+		`,"group":"\u0000"`:            "group has control characters",
+		`,"group":"g\u001f"`:           "group has control characters",
+		`,"group":"g\u007f"`:           "group has control characters",
+		`,"group":"g\u0080"`:           "group has control characters",
+		`,"group":"g` + "\u0085" + `"`: "group has control characters",
+		`,"group":"\u009fg"`:           "group has control characters",
+		`,"group":"` + strings.Repeat("g", channels.MaxGroup+1) + `"`:  "group is longer than 200 bytes",
+		`,"group":"` + strings.Repeat("ü", channels.MaxGroup/2) + `g"`: "group is longer than 200 bytes",
+	} {
+		for _, kind := range []string{"joinGroup", "leaveGroup", "sendToGroup"} {
+			c.ask(`{"type":"`+kind+`"`+member+`,"data":1,"ackId":1}`, `{"type":"ack","ackId":1,"success":false,"error":{"name":"BadRequest","message":"`+text+`"}}`)
+		}
+	}
+}
+
 // What is no request ends the session.
 func TestMalformed(t *testing.T) {
 	target, _, addr := start(t, open, session.Config{})
@@ -215,17 +250,15 @@ func TestNew(t *testing.T) {
 	authorize := func(*session.Upgrade) (channels.Permissions, error) { return channels.Permissions{}, nil }
 	for name, cfg := range map[string]channels.Config{
 		"open to some":     {Open: true, Authorize: authorize},
-		"long prefix":      {Prefix: strings.Repeat("p", 129)},
+		"long prefix":      {Prefix: strings.Repeat("p", session.MaxChannelName-channels.MaxGroup+1)},
 		"control":          {Prefix: "a\x00"},
+		"C1 control":       {Prefix: "a\u0080"},
 		"prefix not UTF-8": {Prefix: "\xff"},
 		"hint not UTF-8":   {Hint: "\xff"},
 	} {
 		if _, err := channels.New(cfg); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-	}
-	if _, err := channels.New(channels.Config{Prefix: strings.Repeat("p", 128)}); err != nil {
-		t.Error(err)
 	}
 	target, err := channels.New(open)
 	if err != nil {
