@@ -228,21 +228,10 @@ func TestChannels(t *testing.T) {
 		"-channels-open=true":  {"channels are open", `"success":true}`},
 		"-channels-open=false": {"unless -channels-open is given", "-channels-open"},
 	} {
-		o, err := parseFlags([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-max-conns", "10", "-only", "binary", "-subprotocol", "other", arg}, io.Discard)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log := &lockedBuffer{}
-		g, err := start(o, slog.New(slog.NewTextHandler(log, nil)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer g.server.Close()
+		g, addr, log := startGateway(t, "-only", "binary", "-subprotocol", "other", arg)
 		if strings.Count(log.String(), "channels are") != 1 || !strings.Contains(log.String(), want.log) {
 			t.Errorf("%s: the log does not say once %q:\n%s", arg, want.log, log)
 		}
-		_, addr, _ := strings.Cut(log.String(), " listen=")
-		addr, _, _ = strings.Cut(addr, " ")
 		if answer := publish(t, addr); !strings.Contains(answer, want.answer) {
 			t.Errorf("%s: answered with %q, want %q", arg, answer, want.answer)
 		}
@@ -266,18 +255,7 @@ func TestChannelsOrigin(t *testing.T) {
 		{"-origin https://good.example", "https://good.example", "101 "},
 		{"-origin https://good.example", "http://x", "403 "},
 	} {
-		o, err := parseFlags(append([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-max-conns", "10"}, strings.Fields(tt.args)...), io.Discard)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log := &lockedBuffer{}
-		g, err := start(o, slog.New(slog.NewTextHandler(log, nil)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer g.server.Close()
-		_, addr, _ := strings.Cut(log.String(), " listen=")
-		addr, _, _ = strings.Cut(addr, " ")
+		g, addr, _ := startGateway(t, strings.Fields(tt.args)...)
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -297,6 +275,22 @@ func TestChannelsOrigin(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// startGateway starts a gateway with flags, for ten clients. The caller stops it.
+func startGateway(t *testing.T, args ...string) (g *gateway, addr string, log *lockedBuffer) {
+	t.Helper()
+	o, err := parseFlags(append([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-max-conns", "10"}, args...), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log = &lockedBuffer{}
+	if g, err = start(o, slog.New(slog.NewTextHandler(log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	_, addr, _ = strings.Cut(log.String(), " listen=")
+	addr, _, _ = strings.Cut(addr, " ")
+	return g, addr, log
 }
 
 const channelsRequest = "GET /channels HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
