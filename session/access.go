@@ -27,7 +27,7 @@ func (s *Server) failed(c conn, l *local, status int, err error) {
 		f.Request = &l.req
 	}
 	if s.cfg.AccessLog != nil {
-		s.cfg.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, "handshake", s.accessAttrs(f.RemoteAddr, f.Request, status)...)
+		s.access(c, "handshake", s.accessAttrs(f.RemoteAddr, f.Request, status))
 	}
 	if s.cfg.OnFail != nil && (status == statusAborted || status >= 300) {
 		defer func() { s.panicked(c, recover()) }()
@@ -53,7 +53,13 @@ func (s *Server) accepted(c conn, r *wsproto.Request) {
 		return
 	}
 	attrs := append(s.accessAttrs(s.tr.Peer(c), r, 101), slog.String("session", s.ids.encode(c)), slog.String("subprotocol", Session{s, c}.Subprotocol()))
-	s.cfg.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, "handshake", attrs...)
+	s.access(c, "handshake", attrs)
+}
+
+// access writes a line, and survives a panic of the log's handler.
+func (s *Server) access(c conn, msg string, attrs []slog.Attr) {
+	defer func() { s.panicked(c, recover()) }()
+	s.cfg.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, msg, attrs...)
 }
 
 // left writes the access log's line for the end of a session.
@@ -61,8 +67,8 @@ func (s *Server) left(c conn, info CloseInfo) {
 	if s.cfg.AccessLog == nil {
 		return
 	}
-	s.cfg.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, "close", slog.String("session", s.ids.encode(c)), slog.String("path", s.path(c)),
-		slog.Int("code", int(info.Code)), slog.String("reason", info.Reason), slog.String("initiator", info.Initiator.String()), slog.Bool("clean", info.Clean))
+	s.access(c, "close", []slog.Attr{slog.String("session", s.ids.encode(c)), slog.String("path", s.path(c)),
+		slog.Int("code", int(info.Code)), slog.String("reason", info.Reason), slog.String("initiator", info.Initiator.String()), slog.Bool("clean", info.Clean)})
 }
 
 // Logger returns the server's logger, with the session's id in every line.

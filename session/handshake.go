@@ -78,10 +78,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	}
 	plain := route.HTTP != nil && !l.req.AsksForWebSocket()
 	if plain && !route.Blocking {
-		l.watch.enter(c)
-		answer := s.plain(c, route, &l.req)
-		l.watch.leave()
-		s.refuse(t, rec, answer)
+		s.refuse(t, rec, s.plain(c, route, &l.req, &l.watch))
 		return
 	}
 	if !plain {
@@ -93,14 +90,15 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	v := &verdict{accept: route.accept}
 	switch {
 	case route.Blocking && (plain || route.OnUpgrade != nil):
-		if v = s.exec.verdict(c); v == nil {
+		if v = s.exec.verdict(c); v == nil && !s.exec.busy(c) {
+			v = s.exec.verdict(c) // it may just have been found out
+		}
+		if v == nil {
 			s.judge(t, rec, route, p, plain)
 			return
 		}
 	case route.OnUpgrade != nil:
-		l.watch.enter(c)
-		v = s.ask(c, route, &l.req)
-		l.watch.leave()
+		v = s.ask(c, route, &l.req, &l.watch)
 	}
 	if v.err != nil {
 		s.refuse(t, rec, v.err)
@@ -195,16 +193,16 @@ func (s *Server) judge(t *netpoll.Turn, rec *record, route *route, p []byte, pla
 	req := copyRequest(p[:n], &s.cfg.Head)
 	s.exec.judge(c, func() *verdict {
 		if plain {
-			return &verdict{err: s.plain(c, route, req)}
+			return &verdict{err: s.plain(c, route, req, new(callWatch))}
 		}
-		return s.ask(c, route, req)
+		return s.ask(c, route, req, new(callWatch)) // the pool's goroutines have their own
 	})
 }
 
 var errOrigin = wsproto.Refusal(http.StatusForbidden, "origin not allowed")
 
 // ask has the route decide about a handshake.
-func (s *Server) ask(c conn, route *route, r *wsproto.Request) (v *verdict) {
+func (s *Server) ask(c conn, route *route, r *wsproto.Request, w *callWatch) (v *verdict) {
 	u := Upgrade{
 		Request:     r,
 		RemoteAddr:  s.tr.Peer(c),
@@ -215,6 +213,8 @@ func (s *Server) ask(c conn, route *route, r *wsproto.Request) (v *verdict) {
 			v = &verdict{err: wsproto.ErrInternal}
 		}
 	}()
+	defer w.leave()
+	w.enter(c)
 	if err := route.OnUpgrade(&u); err != nil {
 		return &verdict{err: err}
 	}
@@ -233,12 +233,14 @@ func (s *Server) ask(c conn, route *route, r *wsproto.Request) (v *verdict) {
 }
 
 // plain has the route answer a request that is plain HTTP.
-func (s *Server) plain(c conn, route *route, r *wsproto.Request) (answer error) {
+func (s *Server) plain(c conn, route *route, r *wsproto.Request, w *callWatch) (answer error) {
 	defer func() {
 		if s.panicked(c, recover()) {
 			answer = wsproto.ErrInternal
 		}
 	}()
+	defer w.leave()
+	w.enter(c)
 	if r := route.HTTP(r); r != nil {
 		return r
 	}

@@ -28,10 +28,15 @@ func (s *Server) frames(t *netpoll.Turn, rec *record, p []byte) {
 	dec := &l.dec
 	if rec.part != 0 {
 		dec = &s.parts.At(rec.part - 1).dec
-	} else if l.decBusy { // a panic left it behind
-		l.dec = wsproto.Decoder{}
 	}
 	l.decBusy = true
+	defer func() {
+		if l.decBusy { // a handler has ended the goroutine, or something panicked
+			l.decBusy = false
+			l.dec.Release(s.bufs)
+			l.dec = wsproto.Decoder{}
+		}
+	}()
 	rest := s.decode(t, rec, dec, p)
 	l.decBusy = false
 	if len(rest) == 0 {

@@ -54,7 +54,8 @@ func ChainUpgrade(chain ...func(*Upgrade) error) func(*Upgrade) error {
 
 // SameOrigin is a Route.OnUpgrade for pages that the server itself serves: it refuses browsers whose page
 // comes from another host than the one they connect to (RFC 6455 §10.2). Clients that send no Origin are
-// no browsers, and pass.
+// no browsers, and pass. It takes the Host for granted: where a page is to be trusted because only this
+// machine can connect, check that too, since any name may resolve to it (DNS rebinding).
 func SameOrigin(u *Upgrade) error {
 	if u.Request.Origin == nil || sameHost(string(u.Request.Origin), string(u.Request.Host)) {
 		return nil

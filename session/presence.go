@@ -35,6 +35,8 @@ type presence struct {
 	stops    sync.Once
 	ended    chan struct{} // closed when run has returned
 
+	telling map[string]*changes // what run has yet to tell
+
 	mu      sync.Mutex
 	changes map[string]*changes
 	dropped uint64
@@ -102,8 +104,19 @@ func (p *presence) close(d time.Duration) bool {
 	}
 }
 
+// run is started by start, and ended by close, which waits for it. Where OnMembership ends the goroutine
+// with runtime.Goexit another goes on.
 func (p *presence) run() {
-	defer close(p.ended)
+	over := false
+	defer func() {
+		if over {
+			close(p.ended)
+			return
+		}
+		p.srv.exited(0)
+		go p.run()
+	}()
+	p.tellRest()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
@@ -111,6 +124,7 @@ func (p *presence) run() {
 		select {
 		case <-p.stop:
 			p.tellAll()
+			over = true
 			return
 		case <-p.some:
 		}
@@ -125,11 +139,18 @@ func (p *presence) run() {
 
 // tellAll tells of what has changed since it was called last.
 func (p *presence) tellAll() {
+	p.tellRest()
 	p.mu.Lock()
-	list := p.changes
+	p.telling = p.changes
 	p.changes = make(map[string]*changes)
 	p.mu.Unlock()
-	for channel, ch := range list {
+	p.tellRest()
+}
+
+// tellRest tells of what is in telling.
+func (p *presence) tellRest() {
+	for channel, ch := range p.telling {
+		delete(p.telling, channel)
 		if len(ch.net) > 0 || ch.more > 0 {
 			p.report(channel, ch)
 		}

@@ -82,7 +82,7 @@ func (s *Server) hold(t *netpoll.Turn, rec *record, route *route) {
 			d = s.throttle(t.Conn()).wait(&route.Rate)
 		}
 		if flags&lastFlood != 0 {
-			d = max(d, rec.control.wait(s.control, s.tr.Now()))
+			d = max(d, rec.control.wait(s.control, s.tr.Now()), time.Millisecond) // time has gone on since held looked
 		}
 	}
 	s.deadline(t, rec, d)

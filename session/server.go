@@ -177,8 +177,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 var ErrHandlerStuck = errors.New("session: calls of handlers do not return")
 
 // Close ends the server at once: every session ends without a closing handshake. It waits for calls of
-// handlers for Config.HandlerTimeout at most. Handlers must not call it, nor Shutdown: it would wait for
-// them. Later calls wait for the first, and return what it does.
+// handlers that are under way for Config.HandlerTimeout, and about as long again for those of OnClose that
+// it brings about. Handlers must not call it, nor Shutdown: it would wait for them. Later calls wait for the
+// first, and return what it does.
 //
 // Errors: ErrHandlerStuck.
 func (s *Server) Close() error {
@@ -197,16 +198,19 @@ func (s *Server) close() (err error) {
 		s.sweeping.Wait()
 		s.fanout.close()
 	}
+	begin := time.Now()
+	// left is how long may still be waited, and a tenth of all for what has only just begun.
+	left := func() time.Duration { return max(s.cfg.HandlerTimeout-time.Since(begin), s.cfg.HandlerTimeout/10) }
 	if s.reactor.Close() != nil { // has been logged
 		err = ErrHandlerStuck
 	}
-	if s.presence != nil && started && !s.presence.close(s.cfg.HandlerTimeout) {
-		s.log.Error("OnMembership does not return", "waited", s.cfg.HandlerTimeout)
+	if s.presence != nil && started && !s.presence.close(left()) {
+		s.log.Error("OnMembership does not return")
 		err = ErrHandlerStuck
 	}
 	if s.exec != nil {
-		if n := s.exec.close(s.cfg.HandlerTimeout); n > 0 {
-			s.log.Error("calls of handlers that may block do not return", "calls", n, "waited", s.cfg.HandlerTimeout)
+		if n := s.exec.close(left()); n > 0 {
+			s.log.Error("calls of handlers that may block do not return", "calls", n)
 			err = ErrHandlerStuck
 		}
 	}
@@ -498,18 +502,21 @@ func (e events) Closed(t *netpoll.Turn, err error) {
 	s := e.Server
 	c := t.Conn()
 	rec := s.record(c)
+	// Deferred: a handler may end the goroutine, and nobody calls Closed again.
+	defer func() {
+		s.dropPartial(rec)
+		s.live.forget(c.Index())
+		if rec.extra.Load() != 0 {
+			s.dropExtra(c, rec)
+		}
+	}()
+	defer s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
 	if rec.load().phase() == phaseHandshake {
 		s.stats.handshake(statusAborted)
 		s.failed(c, t.Local().(*local), statusAborted, nil)
 	}
 	if err != nil {
 		s.fault(t, rec, fmt.Errorf("%w: %w", ErrBroken, err))
-	}
-	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
-	s.dropPartial(rec)
-	s.live.forget(c.Index())
-	if rec.extra.Load() != 0 {
-		s.dropExtra(c, rec)
 	}
 	if err != nil && s.log.Enabled(context.Background(), slog.LevelDebug) {
 		s.log.Debug("connection closed", "session", s.ids.encode(c), "err", err)
@@ -537,7 +544,6 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 	rec.begin(c, by, code)
 	by, code = rec.end()
 	info := CloseInfo{code, reason, by, clean}
-	s.left(c, info)
 	s.open.Add(-1)
 	s.giveUpDeflate(m.deflated())
 	s.stats.closed(code, by)
@@ -550,6 +556,7 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 		}
 	}
 	s.bury(c, rec, m, later)
+	defer s.left(c, info)
 	if later == nil {
 		s.call(t, func() { handler.OnClose(Session{s, c}, info) })
 	}

@@ -10,7 +10,7 @@ import (
 // again, which slows it down (TCP flow control); who still does so for Patience is closed with 1008.
 type Rate struct {
 	Messages int // a second, for long; 0: no bound
-	Bytes    int // of payload a second, decompressed, for long; 0: no bound
+	Bytes    int // a second, for long; 0: no bound. A message is its payload, decompressed, and 6 more
 	// MessageBurst and ByteBurst are what may come at once, beyond which reading stops.
 	// Default: those of a second. A larger message than that is taken, and paid for afterwards.
 	MessageBurst, ByteBurst int
@@ -61,7 +61,11 @@ func (o *offence) stop(now uint32, wait, patience time.Duration) (tooLong bool) 
 	return time.Duration(now-o.since)*time.Millisecond > patience
 }
 
-func (o *offence) over(now uint32) bool { return int32(now-o.last) > 1000 }
+// over reports whether a second has gone by. What would be more than twelve days ahead was long ago.
+func (o *offence) over(now uint32) bool {
+	d := int32(now - o.last)
+	return d > 1000 || d < -1<<30
+}
 
 // start gives a new client all it may have.
 func (th *throttle) start(r *Rate, now uint32) {
@@ -85,10 +89,13 @@ func gain(tokens, d float64, rate, burst int) float64 {
 	return max(tokens, min(most, tokens+d*float64(rate)))
 }
 
+// frameOverhead is what the smallest frame has beside its payload (RFC 6455 §5.2): empty messages count.
+const frameOverhead = 6
+
 // take takes a message of n bytes.
 func (th *throttle) take(n int) {
 	th.messages--
-	th.bytes -= float64(n)
+	th.bytes -= float64(n + frameOverhead)
 }
 
 // wait returns when the client may be read from again.

@@ -73,3 +73,18 @@ func TestThrottlePatience(t *testing.T) {
 		now += uint32(th.wait(&r)/time.Millisecond) + 1500
 	}
 }
+
+// Messages without content are no way around a rate of bytes alone.
+func TestThrottleEmptyMessages(t *testing.T) {
+	r := Rate{Bytes: 6000}
+	_ = r.withDefaults()
+	var th throttle
+	th.start(&r, 0)
+	n := 0
+	for ; th.wait(&r) == 0 && n < 10_000; n++ {
+		th.take(0)
+	}
+	if n != 1001 {
+		t.Errorf("%d empty messages at once", n)
+	}
+}

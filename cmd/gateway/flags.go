@@ -88,7 +88,7 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	fs.Var(&list{values: &o.subprotocols}, "subprotocol", "`name` of a subprotocol that is spoken on / and /broadcast, in order of preference; may be repeated")
 	fs.Var(&list{values: &o.origins}, "origin", "`origin` of web pages that may connect, such as https://example.com, others get 403; * for all pages, none for clients that send no origin; may be repeated; default: everybody")
 	fs.Func("only", "the one `type` of message that / and /broadcast take, text or binary, the other is refused with 1003; default: both", o.setOnly)
-	fs.BoolFunc("channels-open", "let every client of /channels join every group and publish to it; default: only if every -listen is a loopback address or a unix socket; not for web pages of other origins, unless -origin names them; say false if a proxy on this machine lets others in", o.setChannelsOpen)
+	fs.BoolFunc("channels-open", "let every client of /channels join every group and publish to it; default: only if every -listen is a loopback address or a unix socket, and then not for web pages of other hosts, unless -origin names them; say false if a proxy on this machine lets others in", o.setChannelsOpen)
 	fs.BoolVar(&o.compress, "compress", false, "compress messages (permessage-deflate) for clients that ask for it")
 	fs.IntVar(&o.compressConns, "compress-conns", 10_000, "connections that may compress at once; others are served without")
 	fs.IntVar(&o.queueBytes, "queue-bytes", 256<<10, "unsent bytes of one client before it is closed as too slow")

@@ -23,6 +23,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -34,6 +36,7 @@ import (
 	"wsgateway/channels"
 	"wsgateway/netpoll"
 	"wsgateway/session"
+	"wsgateway/wsproto"
 )
 
 const (
@@ -118,8 +121,7 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 	}
 	channelsRoute := target.Route("/channels")
 	if o.channelsOpen == nil && open && len(o.origins) == 0 {
-		// Nobody has said that any page that a browser on this machine shows may use them.
-		channelsRoute.OnUpgrade = session.ChainUpgrade(session.SameOrigin, channelsRoute.OnUpgrade)
+		channelsRoute.OnUpgrade = session.ChainUpgrade(localPage, channelsRoute.OnUpgrade)
 	}
 	cfg := session.Config{
 		Routes: []session.Route{
@@ -182,6 +184,22 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 		log.Info("channels are closed: clients may neither join nor publish, unless -channels-open is given", "path", "/channels")
 	}
 	return &gateway{server, adm}, nil
+}
+
+// localPage refuses pages that a browser on this machine shows and that are not this machine's. A name that
+// is not its own may have been made to resolve to it (DNS rebinding).
+func localPage(u *session.Upgrade) error {
+	if u.Request.Origin == nil {
+		return nil // no browser
+	}
+	host := string(u.Request.Host)
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); !strings.EqualFold(host, "localhost") && (err != nil || !ip.IsLoopback()) {
+		return wsproto.Refusal(http.StatusForbidden, "not for pages of other hosts, unless -origin or -channels-open is given")
+	}
+	return session.SameOrigin(u)
 }
 
 // stop drains the server, with /readyz saying so meanwhile, then the admin listener.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -245,15 +246,19 @@ func TestChannels(t *testing.T) {
 // browser of somebody here to reach it.
 func TestChannelsOrigin(t *testing.T) {
 	for _, tt := range []struct {
-		args, origin string
-		status       string
+		args, origin, status, host string
 	}{
-		{"", "", "101 "},
-		{"", "http://x", "101 "}, // the server's own
-		{"", "https://evil.example", "403 "},
-		{"-channels-open", "https://evil.example", "101 "},
-		{"-origin https://good.example", "https://good.example", "101 "},
-		{"-origin https://good.example", "http://x", "403 "},
+		{"", "", "101 ", ""},
+		{"", "http://localhost:8080", "101 ", ""}, // the server's own
+		{"", "http://localhost:9090", "403 ", ""},
+		{"", "https://evil.example", "403 ", ""},
+		{"", "http://evil.example:8080", "403 ", "evil.example:8080"}, // resolved to this machine
+		{"", "http://127.0.0.1:8080", "101 ", "127.0.0.1:8080"},
+		{"", "http://[::1]:8080", "101 ", "[::1]:8080"},
+		{"", "", "101 ", "any.name"},
+		{"-channels-open", "https://evil.example", "101 ", ""},
+		{"-origin https://good.example", "https://good.example", "101 ", ""},
+		{"-origin https://good.example", "http://localhost:8080", "403 ", ""},
 	} {
 		g, addr, _ := startGateway(t, strings.Fields(tt.args)...)
 		c, err := net.Dial("tcp", addr)
@@ -262,7 +267,7 @@ func TestChannelsOrigin(t *testing.T) {
 		}
 		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-		head := channelsRequest
+		head := strings.Replace(channelsRequest, "Host: x", "Host: "+cmp.Or(tt.host, "localhost:8080"), 1)
 		if tt.origin != "" {
 			head += "Origin: " + tt.origin + "\r\n"
 		}
