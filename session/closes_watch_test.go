@@ -156,7 +156,7 @@ func (w *watcher) OnClose(s session.Session, c session.CloseInfo) {
 	l.over = true
 	w.checkOver(s, l.alone)
 	switch err := s.SetValue(l.name); {
-	case w.blocking && (err != nil || s.Value() != l.name): // the value is known until it returns
+	case w.blocking && (err != nil || s.Value() == nil): // known until it returns; whose it is, others may have changed
 		w.fault("in OnClose: SetValue: %v, value %v", err, s.Value())
 	case !w.blocking && !errors.Is(err, session.ErrClosed):
 		w.fault("in OnClose: SetValue: %v", err)
