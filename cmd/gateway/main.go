@@ -7,8 +7,8 @@
 // Without flags it listens on :8080. "/" sends every message back, "/broadcast" sends it to
 // everybody there. On "/channels" clients publish and subscribe with the subprotocol
 // json.webpubsub.azure.v1, see package channels; they may where -listen has loopback addresses and
-// unix sockets only, but for web pages that come from elsewhere, or -channels-open says so. Metrics and health are served on 127.0.0.1:8081:
-// /metrics, /livez, /readyz.
+// unix sockets only, but for web pages that come from elsewhere, or -channels-open says so. Metrics
+// and health are served on 127.0.0.1:8081: /metrics, /livez, /readyz.
 //
 // SIGTERM or SIGINT closes all clients with 1001 and ends the process when they are gone; a
 // second one ends it at once. Exit status: 0 after an orderly end, 1 if clients had to be cut
