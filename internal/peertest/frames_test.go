@@ -136,9 +136,11 @@ func TestPlainHTTP(t *testing.T) {
 
 func TestSeveralListeners(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "gateway.sock")
-	more := "127.0.0.1:" + freePort(t)
-	g := startGateway(t, setup{args: []string{"-listen", more + ",unix:" + socket}})
-	for _, addr := range []string{g.addr, more, "unix:" + socket} {
+	g := startGateway(t, setup{args: []string{"-listen", "127.0.0.1:0,unix:" + socket}})
+	if len(g.listen) != 3 || g.listen[2] != "unix:"+socket {
+		t.Fatalf("it listens on %q", g.listen)
+	}
+	for _, addr := range g.listen {
 		c, err := dial(addr, "/")
 		if err != nil {
 			t.Errorf("%s: %v", addr, err)

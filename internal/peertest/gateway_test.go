@@ -2,6 +2,7 @@ package peertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,10 +19,11 @@ import (
 // gateway is a running gateway process.
 type gateway struct {
 	*process
-	addr  string // public host:port
-	admin string // admin host:port
-	netns string // network namespace both are in; "" is the test's own
-	http  *http.Client
+	addr   string   // public host:port, of the first -listen
+	listen []string // addresses of all -listen, as it logs them
+	admin  string   // admin host:port
+	netns  string   // network namespace all are in; "" is the test's own
+	http   *http.Client
 }
 
 // setup says how startGateway starts the process; the zero value will do.
@@ -47,14 +50,10 @@ func startGateway(t *testing.T, s setup) *gateway {
 	if s.host == "" {
 		s.host = "127.0.0.1"
 	}
-	g := &gateway{
-		addr:  net.JoinHostPort(s.host, freePort(t)),
-		admin: net.JoinHostPort("127.0.0.1", freePort(t)),
-		netns: s.netns,
-	}
+	g := &gateway{netns: s.netns}
 	g.http = g.newHTTPClient(t)
 	argv := append([]string{}, s.wrap...)
-	argv = append(argv, s.bin, "-listen", g.addr, "-admin", g.admin)
+	argv = append(argv, s.bin, "-listen", net.JoinHostPort(s.host, "0"), "-admin", "127.0.0.1:0")
 	argv = append(argv, s.args...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.SysProcAttr = s.attr
@@ -63,9 +62,35 @@ func startGateway(t *testing.T, s setup) *gateway {
 		if err := g.running(); err != nil {
 			t.Fatal(err)
 		}
+		if err := g.readAddrs(); err != nil {
+			return err
+		}
 		return g.ready()
 	})
 	return g
+}
+
+// readAddrs takes the addresses from what the gateway logs when it has started: the
+// kernel chose the ports, so that no two tests can choose the same.
+func (g *gateway) readAddrs() error {
+	for line := range strings.Lines(g.output.String()) {
+		if !strings.Contains(line, `msg="gateway started"`) || !strings.HasSuffix(line, "\n") {
+			continue
+		}
+		for _, field := range strings.Fields(line) {
+			switch name, value, _ := strings.Cut(field, "="); name {
+			case "listen":
+				g.listen = strings.Split(value, ",")
+				g.addr = g.listen[0]
+			case "admin":
+				g.admin = value
+			}
+		}
+	}
+	if g.addr == "" || g.admin == "" {
+		return errors.New("it has not logged its addresses")
+	}
+	return nil
 }
 
 func (g *gateway) newHTTPClient(t *testing.T) *http.Client {
@@ -103,13 +128,20 @@ func (g *gateway) ready() error {
 	return nil
 }
 
-// freePort picks a port nobody listens on, below the range the kernel gives to
-// outgoing connections: a port from that range could be taken by a client of
-// another test before the process binds it.
+// portsGiven are the ports that freePort has returned.
+var portsGiven sync.Map
+
+// freePort picks a port nobody listens on, for programs that do not say which port the
+// kernel chose for them. It is below the range the kernel gives to outgoing
+// connections, where a client of another test could take it before the program binds
+// it, and never the same twice.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
 		port := fmt.Sprint(20000 + rand.IntN(12000))
+		if _, given := portsGiven.LoadOrStore(port, true); given {
+			continue
+		}
 		ln, err := net.Listen("tcp", ":"+port)
 		if err == nil {
 			_ = ln.Close()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -255,9 +256,12 @@ func Reserve() (addr string, release func(), err error) {
 	return fmt.Sprintf("127.0.0.1:%d", sa.(*unix.SockaddrInet4).Port), release, nil
 }
 
-// freeAddr finds a port that nobody listens on now.
+// freeAddr finds a port that nobody listens on now. It is one of a random loopback
+// address: on 127.0.0.1 a connection of the load generators, or of a test beside this
+// one, could take it before the server does.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	host := net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254)))
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: host})
 	if err != nil {
 		return "", err
 	}
