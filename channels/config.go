@@ -77,14 +77,23 @@ func New(cfg Config) (*Target, error) {
 func (t *Target) Attach(s *session.Server) { t.server.Store(s) }
 
 // Route returns the route of the target at a path. Its limits, origins and compression are the
-// caller's to set; Handler, Subprotocols, OnUpgrade and Only are not.
+// caller's to set; Handler, Subprotocols, OnUpgrade, Farewell and Only are not.
 func (t *Target) Route(path string) session.Route {
 	return session.Route{
 		Path:         path,
 		Handler:      t,
 		Subprotocols: []string{Subprotocol},
 		OnUpgrade:    t.upgrade,
+		Farewell:     farewell,
 	}
+}
+
+// farewell tells a client why it is about to be disconnected.
+func farewell(_ session.Session, code wsproto.StatusCode, reason string) []byte {
+	if reason == "" {
+		reason = code.Name()
+	}
+	return appendDisconnected(nil, reason)
 }
 
 var errSubprotocol = wsproto.Refusal(http.StatusBadRequest, "this path speaks the subprotocol "+Subprotocol+" only: offer it in Sec-WebSocket-Protocol")

@@ -39,7 +39,7 @@
 //	{"type":"pong"}
 //	{"type":"system","event":"disconnected","message":M}
 //
-// The first comes before everything else; the last before the target itself closes a session, see below.
+// The first comes before everything else; the last before the server closes a session, see below.
 // userId and fromUserId are missing for clients without one. What one client sends to one group reaches
 // every member in that order, see session.Server.Publish.
 //
@@ -82,8 +82,9 @@
 //
 // # The end of a session
 //
-// "disconnected" comes when a message is no request, and then only. The Close frames of all other ends come
-// without it, such as 1001 when the server shuts down, and 1013.
+// "disconnected" says why the Close frame comes that is behind it: a message that is no request, the
+// server's shutdown (1001), session.Session.Close. It does not come where a client breaks a rule of
+// WebSocket, does not keep up (1013) or does not answer pings.
 //
 // # Memory
 //

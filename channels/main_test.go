@@ -154,6 +154,12 @@ func (c *client) declined(code wsproto.StatusCode) {
 	if got := c.read(); !strings.HasPrefix(got, `{"type":"system","event":"disconnected","message":"`) {
 		c.Fatalf("read %s, want that we are disconnected", got)
 	}
+	c.closed(code)
+}
+
+// closed expects a Close frame, answers it, and expects the end of the connection.
+func (c *client) closed(code wsproto.StatusCode) {
+	c.Helper()
 	f := c.readFrame()
 	if got, _ := ws.ParseCloseFrameData(f.Payload); f.Header.OpCode != ws.OpClose || wsproto.StatusCode(got) != code {
 		c.Fatalf("read opcode %d %q, want a Close frame with %d", f.Header.OpCode, f.Payload, code)

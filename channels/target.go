@@ -139,8 +139,7 @@ func (t *Target) answer(s session.Session, c *client, w *scratch, why reason, te
 // decline ends a session whose client does not speak the protocol.
 func (t *Target) decline(s session.Session, code wsproto.StatusCode, why string) {
 	t.counts.malformed.Add(1)
-	_ = s.Send(wsproto.OpText, appendDisconnected(nil, why))
-	_ = s.Close(code, why)
+	_ = s.Close(code, why) // see farewell
 }
 
 var tooLong = fmt.Sprintf("group is longer than %d bytes", MaxGroup)

@@ -276,3 +276,25 @@ func TestClientSize(t *testing.T) {
 		t.Errorf("%d bytes", channels.ClientSize)
 	}
 }
+
+func TestDisconnectedSaysWhy(t *testing.T) {
+	_, srv, addr := start(t, open, session.Config{})
+	byUs, byShutdown := dial(t, addr, ""), dial(t, addr, "")
+	s, ok := srv.Lookup(byUs.id)
+	if !ok {
+		t.Fatal("no session has the id of the first message")
+	}
+	if err := s.Close(4000, `a "reason"`); err != nil {
+		t.Fatal(err)
+	}
+	byUs.want(`{"type":"system","event":"disconnected","message":"a \"reason\""}`)
+	byUs.closed(4000)
+
+	done := make(chan error, 1)
+	go func() { done <- srv.Shutdown(t.Context()) }()
+	byShutdown.want(`{"type":"system","event":"disconnected","message":"going away"}`)
+	byShutdown.closed(1001)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

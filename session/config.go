@@ -150,6 +150,13 @@ type Route struct {
 	// SlowCode is the status code that ends such a session. Default 1013 (try again later); 1008
 	// (policy violation) is another choice.
 	SlowCode wsproto.StatusCode
+	// Farewell, if not nil, returns the text of a last message that a session gets before the Close
+	// frame with this code and reason: where Session.Close, Server.Shutdown or the panic of a handler
+	// ends it, and not where a client breaks a rule, is too slow or is gone. Nil for none; text that is
+	// no UTF-8, or that there is no room for in the queue, is not sent. It is called by whoever closes,
+	// perhaps beside a callback of that session, must not block or close the session, and the bytes are
+	// copied.
+	Farewell func(s Session, code wsproto.StatusCode, reason string) []byte
 
 	Only         wsproto.Opcode // OpText or OpBinary: the other is refused with 1003; zero takes both
 	MaxMessage   int64          // bytes of one message, decompressed; default 1 MiB

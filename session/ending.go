@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"unicode/utf8"
 
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
@@ -11,13 +12,30 @@ import (
 
 // beginClose sends our Close frame, unless either side has begun before.
 func (s *Server) beginClose(c conn, code wsproto.StatusCode, reason string) error {
-	if _, open := s.meta(c); !open || !s.record(c).begin(c, ByServer, code) {
+	m, open := s.meta(c)
+	if !open || !s.record(c).begin(c, ByServer, code) {
 		return ErrClosed
 	}
+	s.farewell(c, m, code, reason)
 	var buf [maxHeader + wsproto.MaxControlPayload]byte
 	_ = s.tr.SendFinal(c, wsproto.AppendClose(buf[:0], code, reason)) // or its turn has sent it for us
 	_ = s.tr.Wake(c)                                                  // its turn sets the time for the client's answer
 	return nil
+}
+
+// farewell sends the last message of a session that is about to be closed, if its route has one and there is
+// room for it.
+func (s *Server) farewell(c conn, m meta, code wsproto.StatusCode, reason string) {
+	f := s.routes.at(m.route()).Farewell
+	if f == nil {
+		return
+	}
+	defer func() { s.panicked(c, recover()) }()
+	if p := f(Session{s, c}, code, reason); p != nil && utf8.Valid(p) {
+		if s.tr.SendLossy(c, header(wsproto.OpText, len(p)), p, DropNewest, 0) == nil {
+			s.stats.sent(c, wsproto.OpText)
+		}
+	}
 }
 
 // drop closes the connection of a client that never said a word: there is no request to answer.

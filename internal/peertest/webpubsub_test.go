@@ -3,6 +3,7 @@ package peertest
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 )
 
@@ -18,7 +19,7 @@ func TestWebPubSubClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			open := startGateway(t, setup{args: args})
 			closed := startGateway(t, setup{args: append([]string{"-listen", "0.0.0.0:0"}, args...)})
-			runPeer(t, node, filepath.Join("node", "webpubsub.js"), "ws://"+open.addr, "ws://"+closed.addr)
+			runPeer(t, node, filepath.Join("node", "webpubsub.js"), "ws://"+open.addr, "ws://"+closed.addr, strconv.Itoa(closed.cmd.Process.Pid))
 		})
 	}
 }

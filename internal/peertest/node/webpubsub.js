@@ -1,11 +1,12 @@
 // Runs the checks of /channels with the client library of Azure Web PubSub, as it comes from npm:
-// node webpubsub.js ws://open-gateway ws://closed-gateway
+// node webpubsub.js ws://open-gateway ws://closed-gateway process-id-of-the-closed-one
 'use strict';
 
 const { WebPubSubClient, WebPubSubJsonProtocol } = require('@azure/web-pubsub-client');
 const { equal, equalBytes, withTimeout } = require('./checks.js');
 
-const [open, closed] = process.argv.slice(2).map((url) => url + '/channels');
+const [open, closed] = process.argv.slice(2, 4).map((url) => url + '/channels');
+const closedPid = Number(process.argv[4]);
 
 // A started client whose messages can be waited for, and whose events are noted.
 async function start(url) {
@@ -193,6 +194,14 @@ const checks = {
     }
     equal(a.events.join(), 'connected', 'events');
     await stop(a);
+  },
+
+  async 'a gateway that shuts down says so'() { // the last check: it is gone then
+    const a = await start(closed);
+    process.kill(closedPid, 'SIGTERM');
+    await a.stopped;
+    equal(a.events.join(), 'connected,disconnected,stopped', 'events');
+    equal(a.lastWords && a.lastWords.message, 'going away', 'last words');
   },
 };
 
