@@ -33,8 +33,8 @@ var (
 // Config holds the settings of a Reactor. The zero value of a field means its default;
 // negative values are refused.
 type Config struct {
-	Loops   int // event loops; default GOMAXPROCS/4, at least 1
-	Workers int // size of the worker pool; default GOMAXPROCS
+	Loops   int // event loops, at most 1024; default GOMAXPROCS/4, at least 1
+	Workers int // size of the worker pool, at most 4096; default GOMAXPROCS
 
 	// MaxConns is how many connections may be open at once. Default and upper bound:
 	// what RLIMIT_NOFILE leaves after a reserve, see FDBudget.
@@ -91,11 +91,17 @@ func def[T int | int64 | time.Duration](name string, v *T, d T, err *error) {
 	}
 }
 
+// What nobody needs, since loops and workers do not block, and takes all memory by mistake.
+const (
+	maxLoops   = 1024
+	maxWorkers = 4096
+)
+
 func (c Config) withDefaults() (Config, error) {
 	var err error
 	procs := runtime.GOMAXPROCS(0)
-	def("Loops", &c.Loops, max(1, procs/4), &err)
-	def("Workers", &c.Workers, procs, &err)
+	def("Loops", &c.Loops, min(max(1, procs/4), maxLoops), &err)
+	def("Workers", &c.Workers, min(procs, maxWorkers), &err)
 	budget, spare, berr := FDBudget()
 	if berr != nil && err == nil {
 		err = berr
@@ -118,6 +124,9 @@ func (c Config) withDefaults() (Config, error) {
 	def("Socket.KeepIntvl", &c.Socket.KeepIntvl, 15*time.Second, &err)
 	def("Socket.KeepCount", &c.Socket.KeepCount, 4, &err)
 	def("Socket.UserTimeout", &c.Socket.UserTimeout, 30*time.Second, &err)
+	if err == nil && (c.Loops > maxLoops || c.Workers > maxWorkers) {
+		err = fmt.Errorf("netpoll: Config.Loops must not be more than %d, and Workers not more than %d: each has buffers of its own", maxLoops, maxWorkers)
+	}
 	if err == nil && c.MaxConns > budget {
 		err = fmt.Errorf("netpoll: Config.MaxConns is %d, but the limit of open files leaves room for %d: raise RLIMIT_NOFILE", c.MaxConns, budget)
 	}

@@ -49,3 +49,12 @@ func Takeover(state uint64, gen uint32) (seized, begun bool) {
 	_, _, begun = s.begin()
 	return seized, begun
 }
+
+// WriteBroken sends p on a connection whose socket has failed meanwhile.
+func (r *Reactor) WriteBroken(c Conn, p []byte) error {
+	s := r.slots.At(c.Index())
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	s.wflags |= wBroken
+	return r.write(c, s, &outgoing{body: p, msgs: 1}, nil)
+}

@@ -26,6 +26,7 @@ type segment struct {
 	key   uint64 // of a message that a later one may replace, 0 for others
 	msgs  int32
 	lossy bool // may be dropped unless it is the front one
+	final bool // the last message of the connection, alone
 }
 
 // segmentCost is what a segment costs beside its bytes; it counts towards the bounds, so that
@@ -49,6 +50,7 @@ type outgoing struct {
 	head, body []byte
 	msgs       int
 	force      bool // see Reactor.queue
+	final      bool // is the last message, and nothing else
 	policy     Policy
 	key        uint64
 }
@@ -80,10 +82,15 @@ type outQueue struct {
 // what a turn has collected leaves together and counts once.
 func (q *outQueue) waiting() int { return len(q.segs) - q.head }
 
-// compact makes room at the end of a full list out of what has been sent at its front, so that a
-// queue that is never quite empty does not grow with all that passes through it.
+// compact makes room at the end of a list out of what has been sent at its front, so that a queue that
+// is never quite empty does not grow with all that passes through it. It moves at most three for each
+// that has been sent: where less than a quarter of a full list has, the list grows.
 func (q *outQueue) compact() {
-	if q.head == 0 || len(q.segs) < cap(q.segs) && q.head < len(q.segs)/2 {
+	least := len(q.segs) / 2
+	if len(q.segs) == cap(q.segs) {
+		least = len(q.segs) / 4
+	}
+	if q.head == 0 || q.head < least {
 		return
 	}
 	n := copy(q.segs, q.segs[q.head:])
@@ -181,6 +188,9 @@ func (r *Reactor) send(c Conn, m outgoing, shared []byte, flags uint8) error {
 		t := r.turns[id-1]
 		size := len(t.out) + len(m.head) + len(m.body) + len(shared)
 		if size <= cap(t.out) && int(s.queued.Load())+size+segmentCost <= r.cfg.QueueBytes {
+			if final != 0 {
+				t.last = len(t.out) + 1
+			}
 			t.out = append(append(append(t.out, m.head...), m.body...), shared...)
 			t.outMsgs++
 			s.wflags |= final
@@ -197,7 +207,7 @@ func (r *Reactor) send(c Conn, m outgoing, shared []byte, flags uint8) error {
 		return nil
 	}
 	s.wflags |= final // before, so that queue knows
-	m.msgs, m.force = 1, final != 0
+	m.msgs, m.force, m.final = 1, final != 0, final != 0
 	err := r.write(c, s, &m, shared)
 	broken := s.wflags&wBroken != 0
 	if err == ErrQueueFull {
@@ -217,8 +227,12 @@ func (r *Reactor) send(c Conn, m outgoing, shared []byte, flags uint8) error {
 }
 
 // write sends m, or queues what the socket does not take. It expects the connection's write
-// lock. Errors: ErrQueueFull, ErrDropped.
+// lock. On a broken connection it does nothing: what has been sent may be half a message.
+// Errors: ErrQueueFull, ErrDropped.
 func (r *Reactor) write(c Conn, s *slot, m *outgoing, shared []byte) error {
+	if s.wflags&wBroken != 0 {
+		return nil
+	}
 	if s.out != 0 {
 		return r.queue(c, s, m, shared)
 	}
@@ -313,7 +327,7 @@ func (r *Reactor) queue(c Conn, s *slot, m *outgoing, shared []byte) error {
 		q.conn.Store(uint64(c))
 	}
 	q.compact()
-	q.append(segment{p: m.keep(shared), key: m.key, msgs: int32(m.msgs), lossy: m.policy != CloseSlow && !m.force})
+	q.append(segment{p: m.keep(shared), key: m.key, msgs: int32(m.msgs), lossy: m.policy != CloseSlow && !m.force, final: m.final})
 	r.unqueue(s, q, -size, -m.msgs)
 	if fresh {
 		// The loop ignores a writable edge while nothing is queued, and one may have come
@@ -382,17 +396,17 @@ func (r *Reactor) unqueue(s *slot, q *outQueue, bytes, msgs int) {
 	r.queuedMessages.Add(-int64(msgs))
 }
 
-// dropQueue discards every message that has not been begun. The front one stays if a part
-// of it may have left, for the stream would be garbage without its rest, and the last one if it
-// is final. It expects the write lock.
+// dropQueue discards every message in a queue that has not been begun. The front one stays, since a
+// part of it may have left and the stream would be garbage without its rest, and the final one. It
+// expects the write lock.
 func (r *Reactor) dropQueue(s *slot) {
 	if s.out == 0 {
 		return
 	}
 	q := r.outs.At(s.out - 1)
 	from, to := min(q.head+1, len(q.segs)), len(q.segs)
-	if s.wflags&wFinal != 0 {
-		to = max(from, to-1)
+	if to > from && q.segs[to-1].final {
+		to--
 	}
 	for i := from; i < to; i++ {
 		seg := &q.segs[i]

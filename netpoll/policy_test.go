@@ -19,8 +19,15 @@ import (
 // is small.
 func pair(t *testing.T, cfg netpoll.Config) (*netpoll.Reactor, netpoll.Conn, net.Conn) {
 	t.Helper()
+	return pairWith(t, cfg, &funcs{})
+}
+
+// pairWith is pair with a handler whose opened is not used.
+func pairWith(t *testing.T, cfg netpoll.Config, h *funcs) (*netpoll.Reactor, netpoll.Conn, net.Conn) {
+	t.Helper()
 	conns := make(chan netpoll.Conn, 1)
-	r, err := netpoll.New(cfg, &funcs{opened: func(t *netpoll.Turn) { conns <- t.Conn() }})
+	h.opened = func(t *netpoll.Turn) { conns <- t.Conn() }
+	r, err := netpoll.New(cfg, h)
 	if err != nil {
 		t.Fatal(err)
 	}

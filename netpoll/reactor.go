@@ -341,10 +341,11 @@ func (r *Reactor) At(index uint32) Conn {
 	s := r.slots.At(index)
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
-	if s.fd <= 0 {
+	gen := uint32(s.word.Load() >> 32)
+	if s.fd < 0 || gen == 0 { // closed, or never used; 0 is a descriptor like others
 		return 0
 	}
-	return MakeConn(index, uint32(s.word.Load()>>32))
+	return MakeConn(index, gen)
 }
 
 // Now returns the reactor's time in milliseconds, as of the last Advance. It wraps around after

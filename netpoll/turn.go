@@ -47,11 +47,13 @@ type Turn struct {
 
 	resumed bool // reading may go on, although no event will say so
 	unread  bool // input may have been left unread
+	behind  bool // as its budget was spent
 	serving bool // from attach to the end of finish
 
 	buf     []byte // input
 	out     []byte // output collected for c; guarded by the write lock of c
 	outMsgs int    // likewise
+	last    int    // where the last message of c begins in out, plus 1; 0 if it is not there
 
 	stats     turnStats
 	busySince atomic.Int64
@@ -138,11 +140,25 @@ func (t *Turn) setFinal() {
 // silence says nothing.
 func (t *Turn) Unread() bool { return t.unread }
 
-// DropQueued discards the queued messages that have not been begun, counted as dropped.
+// DropQueued discards the queued messages that have not been begun, what this turn has collected behind
+// them included, and counts them as dropped. Only the last message, sent before or after, follows what has been
+// begun: others are refused with ErrQueueFull, as they would hide the gap.
 func (t *Turn) DropQueued() {
-	t.s.wmu.Lock()
-	t.r.dropQueue(t.s)
-	t.s.wmu.Unlock()
+	s := t.s
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	s.wflags |= wFull
+	if s.out == 0 {
+		return // all has been sent, what is collected is next
+	}
+	t.r.dropQueue(s)
+	lost, keep := t.outMsgs, t.out[:0]
+	if t.last != 0 {
+		lost, keep = lost-1, t.out[t.last-1:]
+		t.last = 1
+	}
+	t.r.stats.dropped.Add(uint64(lost))
+	t.out, t.outMsgs = t.out[:copy(t.out, keep)], t.outMsgs-lost
 }
 
 // drainMax bounds the input that is read and thrown away for a peer that has been told that
@@ -211,7 +227,7 @@ func (t *Turn) contain() {
 }
 
 func (t *Turn) attach(c Conn, s *slot) {
-	t.c, t.s, t.done, t.rst, t.resumed, t.unread, t.serving = c, s, nil, false, false, false, true
+	t.c, t.s, t.done, t.rst, t.resumed, t.unread, t.behind, t.serving = c, s, nil, false, false, false, false, true
 }
 
 // serve does a turn for the attached connection, whose word is running, and gives it up.
@@ -269,8 +285,7 @@ func (t *Turn) over() bool {
 
 // notice passes on what still holds after the input has been read.
 func (t *Turn) notice(note Reason) {
-	// A handler that has paused the connection knows that it has.
-	if note&Deadline != 0 && (t.unread && t.s.oflags&oPaused == 0 || !t.r.due(t.c)) {
+	if note&Deadline != 0 && t.excused() {
 		note &^= Deadline // another Sweep will find it
 	}
 	if note&Stalled != 0 && !t.stalled() {
@@ -279,6 +294,31 @@ func (t *Turn) notice(note Reason) {
 	if note != 0 {
 		t.r.handler.Notice(t, note)
 	}
+}
+
+// excused reports whether the handler is not to hear of a deadline: because it has set another one, or
+// because what the peer owes may be among the input that has not been read. A handler that has paused the
+// connection knows that it has.
+func (t *Turn) excused() bool {
+	overdue := t.Overdue()
+	if overdue < 0 {
+		return true
+	}
+	if t.behind {
+		return overdue < t.r.cfg.CloseTimeout // a peer that sends all the time is never read to the end
+	}
+	return t.unread && t.s.oflags&oPaused == 0
+}
+
+// Overdue returns how long ago the deadline has passed, and a negative duration if it has not or there is
+// none. Who does not hold it against a peer that has sent more than there was time for must have a bound for
+// that: the peer may go on for ever.
+func (t *Turn) Overdue() time.Duration {
+	due := t.r.dues.At(t.c.Index()).Load()
+	if due == 0 {
+		return -1
+	}
+	return Since(due, t.r.now.Load())
 }
 
 // stalled reports whether the queue has not moved for too long, this turn's flush included: the
@@ -322,7 +362,7 @@ func (t *Turn) read() (more Reason) {
 			t.unread = true
 			return 0
 		case budget <= 0:
-			t.unread = true
+			t.unread, t.behind = true, true
 			return Readable
 		}
 		n, errno := recvBytes(s.fd, t.buf)
@@ -403,13 +443,27 @@ func (t *Turn) spill(s *slot) {
 	if len(t.out) == 0 {
 		return
 	}
-	if s.wflags&wBroken == 0 {
-		_ = t.r.write(t.c, s, &outgoing{body: t.out, msgs: t.outMsgs, force: true}, nil)
+	if s.out != 0 && t.last != 0 {
+		// By itself, so that DropQueued can keep it without what was collected before.
+		first, last := t.out[:t.last-1], t.out[t.last-1:]
+		if len(first) > 0 {
+			t.sendCollected(s, outgoing{body: first, msgs: t.outMsgs - 1})
+		}
+		t.sendCollected(s, outgoing{body: last, msgs: 1, final: true})
+	} else {
+		t.sendCollected(s, outgoing{body: t.out, msgs: t.outMsgs})
 	}
+	t.out, t.outMsgs, t.last = t.out[:0], 0, 0
+}
+
+// sendCollected sends m, which the turn has collected. It expects the write lock.
+func (t *Turn) sendCollected(s *slot, m outgoing) {
+	m.force = true // it was promised
+	msgs := m.msgs
+	_ = t.r.write(t.c, s, &m, nil)
 	if s.wflags&wBroken != 0 {
-		t.r.stats.dropped.Add(uint64(t.outMsgs))
+		t.r.stats.dropped.Add(uint64(msgs))
 	}
-	t.out, t.outMsgs = t.out[:0], 0
 }
 
 // uncork sends what the turn has collected, and from now on everybody writes directly.

@@ -1,0 +1,246 @@
+package netpoll_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wsgateway/netpoll"
+)
+
+// Whatever DropQueued discards, and whenever the last message is sent: what arrives is what was sent, from the
+// first message on without a gap, and the last one.
+func TestDropQueuedLeavesNoGap(t *testing.T) {
+	type turn = func(t *netpoll.Turn, data func() error, last func())
+	for name, turns := range map[string][]turn{
+		"last before": {func(t *netpoll.Turn, _ func() error, last func()) {
+			last()
+			t.DropQueued()
+		}},
+		"more and last before": {func(t *netpoll.Turn, data func() error, last func()) {
+			_, _ = data(), data()
+			last()
+			t.DropQueued()
+		}},
+		"more before": {func(t *netpoll.Turn, data func() error, last func()) {
+			_ = data()
+			t.DropQueued()
+			last()
+		}},
+		"more and last in a turn before": {
+			func(_ *netpoll.Turn, data func() error, last func()) {
+				_, _ = data(), data()
+				last()
+			},
+			func(t *netpoll.Turn, _ func() error, _ func()) { t.DropQueued() },
+		},
+		"more in a turn before": {
+			func(_ *netpoll.Turn, data func() error, _ func()) { _ = data() },
+			func(t *netpoll.Turn, _ func() error, last func()) {
+				t.DropQueued()
+				last()
+			},
+		},
+		"more than a buffer before": {func(t *netpoll.Turn, data func() error, last func()) {
+			for range 10 {
+				_ = data()
+			}
+			last()
+			t.DropQueued()
+		}},
+		"more behind": {func(nt *netpoll.Turn, data func() error, last func()) {
+			nt.DropQueued()
+			if err := data(); !errors.Is(err, netpoll.ErrQueueFull) {
+				t.Errorf("a message behind a gap: %v", err)
+			}
+			last()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const size = 4000
+			var seq uint32
+			var r *netpoll.Reactor
+			var c netpoll.Conn
+			send := func() error {
+				seq++
+				return r.Send(c, netpoll.Prefix{}, numbered{kind: kindPlain, seq: seq}.bytes(size))
+			}
+			last := func() {
+				if err := r.SendFinal(c, numbered{kind: kindEnd}.bytes(0)); err != nil {
+					t.Error(err)
+				}
+			}
+			notices := make(chan turn, len(turns))
+			done := make(chan bool, len(turns))
+			h := &funcs{notice: func(t *netpoll.Turn, why netpoll.Reason) {
+				if why&netpoll.Woken == 0 {
+					return
+				}
+				(<-notices)(t, send, last)
+				if len(notices) == 0 {
+					t.CloseFlushed(false)
+				}
+				done <- true
+			}}
+			r, conn, peer := pairWith(t, netpoll.Config{QueueMessages: 1000, QueueBytes: 1 << 20}, h)
+			c = conn
+			for r.Queued(c) < 20*size {
+				if err := send(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, do := range turns {
+				notices <- do
+			}
+			for range turns {
+				if err := r.Wake(c); err != nil {
+					t.Fatal(err)
+				}
+				<-done
+			}
+			checkPrefix(t, peer)
+			settled(t, r)
+		})
+	}
+}
+
+// checkPrefix reads numbered messages, from 1 on without a gap, until the end message and the end.
+func checkPrefix(t *testing.T, peer net.Conn) {
+	t.Helper()
+	if err := peer.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var before uint32
+	for {
+		m, err := readNumbered(peer)
+		if err != nil {
+			t.Fatalf("behind message %d: %v", before, err)
+		}
+		if m.kind == kindEnd {
+			break
+		}
+		if m.seq != before+1 {
+			t.Fatalf("message %d behind %d", m.seq, before)
+		}
+		before = m.seq
+	}
+	if n, err := io.Copy(io.Discard, peer); n != 0 || err != nil {
+		t.Errorf("behind the last message: %d bytes, %v", n, err)
+	}
+	if before == 0 {
+		t.Error("nothing arrived")
+	}
+}
+
+// A message whose rest found no room ends the stream: nothing may come behind its half.
+func TestNothingBehindHalfAMessage(t *testing.T) {
+	r, c, peer := pair(t, netpoll.Config{})
+	if err := r.WriteBroken(c, []byte("behind")); err != nil {
+		t.Error(err)
+	}
+	r.Close()
+	if p, err := io.ReadAll(peer); len(p) != 0 || err != nil && !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("read %q, %v", p, err)
+	}
+}
+
+// A program may have closed its standard input: 0 is a descriptor like others.
+func TestDescriptorZero(t *testing.T) {
+	due := make(chan bool, 100)
+	opened := make(chan netpoll.Conn, 1)
+	h := &funcs{
+		opened: func(t *netpoll.Turn) { t.SetDeadline(time.Second); opened <- t.Conn() },
+		notice: func(*netpoll.Turn, netpoll.Reason) { due <- true },
+	}
+	r, addr := start(t, netpoll.Config{}, h)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	stdin, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(unix.Dup2(stdin, 0), unix.Close(stdin)); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := unix.Close(0); err != nil {
+		t.Fatal(err)
+	}
+	to, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: to.Port, Addr: [4]byte(to.IP.To4())}); err != nil {
+		t.Fatal(err)
+	}
+	c := <-opened
+	if got, err := unix.Getsockname(0); err != nil {
+		t.Fatalf("the connection does not have descriptor 0: %v, %v", got, err)
+	}
+	if r.At(c.Index()) != c {
+		t.Error("the reactor does not know its connection")
+	}
+	tick(r, 2*time.Second)
+	eventually(t, "the deadline is told of", func() bool { return len(due) > 0 })
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := r.Stats().Conns; n != 0 {
+		t.Errorf("%d connections survived Close", n)
+	}
+}
+
+// A peer that never stops sending, so that no turn reads all of it, is not excused for ever.
+func TestDeadlineOfOneWhoSendsAllTheTime(t *testing.T) {
+	const timeout = time.Second
+	told := make(chan time.Duration, 1)
+	var reads atomic.Int64
+	h := &funcs{
+		data: func(t *netpoll.Turn, p []byte) {
+			reads.Add(1)
+			if p[0] == 'd' {
+				t.SetDeadline(timeout)
+			}
+		},
+		notice: func(t *netpoll.Turn, why netpoll.Reason) {
+			if why&netpoll.Deadline != 0 {
+				told <- t.Overdue()
+				t.Abort(nil)
+			}
+		},
+	}
+	r, addr := start(t, netpoll.Config{TurnBytes: 1, ReadBuffer: 1, CloseTimeout: 5 * time.Second}, h)
+	c := dial(t, addr)
+	go func() { // ends with the connection
+		p := make([]byte, 64<<10)
+		p[0] = 'd'
+		for {
+			if _, err := c.Write(p); err != nil {
+				return
+			}
+			p[0] = 0
+		}
+	}()
+	for range 100 {
+		seen := reads.Load()
+		tick(r, 100*time.Millisecond)
+		eventually(t, "it had turns, or is gone", func() bool { return reads.Load() > seen+2 || len(told) > 0 })
+		if len(told) == 0 {
+			continue
+		}
+		if overdue := <-told; overdue < 5*time.Second || overdue > 6*time.Second {
+			t.Errorf("told %v behind the deadline, with input that had not been read", overdue)
+		}
+		return
+	}
+	t.Error("not told in 10 s")
+}
