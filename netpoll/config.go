@@ -124,6 +124,7 @@ func (c Config) withDefaults() (Config, error) {
 	def("Socket.KeepIntvl", &c.Socket.KeepIntvl, 15*time.Second, &err)
 	def("Socket.KeepCount", &c.Socket.KeepCount, 4, &err)
 	def("Socket.UserTimeout", &c.Socket.UserTimeout, 30*time.Second, &err)
+	c.WriteStall = min(c.WriteStall, maxDeadline)
 	if err == nil && (c.Loops > maxLoops || c.Workers > maxWorkers) {
 		err = fmt.Errorf("netpoll: Config.Loops must not be more than %d, and Workers not more than %d: each has buffers of its own", maxLoops, maxWorkers)
 	}

@@ -355,11 +355,13 @@ func (r *Reactor) Now() uint32 { return r.now.Load() }
 // Since returns b-a for two values of Now that are less than 24 days apart.
 func Since(a, b uint32) time.Duration { return time.Duration(int32(b-a)) * time.Millisecond }
 
+// maxDeadline is 12 days, half of what a comparison can tell apart.
+const maxDeadline = 1 << 30 * time.Millisecond
+
 func (r *Reactor) setDue(c Conn, d time.Duration) {
 	var due uint32
 	if d > 0 {
-		const most = 1 << 30 // ms, 12 days: half of what a comparison can tell apart
-		due = max(1, r.now.Load()+uint32(min(d/time.Millisecond, most)))
+		due = max(1, r.now.Load()+uint32(min(d, maxDeadline)/time.Millisecond))
 	}
 	r.dues.At(c.Index()).Store(due)
 }

@@ -45,6 +45,7 @@ type lane struct {
 // connection is gone.
 type ended struct {
 	meta  meta
+	by    Initiator
 	extra extra
 	peer  netip.AddrPort
 }

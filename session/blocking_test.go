@@ -493,3 +493,46 @@ func TestBlockingValueOfBrokenSession(t *testing.T) {
 		t.Errorf("SetValue after OnClose: %v", err)
 	}
 }
+
+// What waits for its handler while the session is closed is not delivered.
+func TestNoBlockingCallAfterClose(t *testing.T) {
+	opened, entered, leave := make(chan session.Session, 1), make(chan bool), make(chan bool)
+	ended := make(ends, 3)
+	srv, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{Path: "/", Blocking: true, Handler: session.HandlerFuncs{
+		Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
+		Message: func(_ session.Session, m session.Message) {
+			if string(m.Data) != "hold up" {
+				t.Errorf("OnMessage(%q) after Close", m.Data)
+				return
+			}
+			entered <- true
+			<-leave
+		},
+		Ping:  func(session.Session, []byte) bool { t.Error("OnPing after Close"); return false },
+		Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
+	}}}})
+	holder := dial(t, addr, "/")
+	<-opened
+	late := map[*client]ws.Frame{}
+	sessions := map[*client]session.Session{}
+	for _, f := range []ws.Frame{ws.NewTextFrame([]byte("late")), ws.NewPingFrame(nil)} {
+		c := dial(t, addr, "/")
+		late[c], sessions[c] = f, <-opened
+	}
+	holder.text("hold up")
+	<-entered // the one goroutine of the pool is busy
+	for c, f := range late {
+		c.send(f)
+	}
+	eventually(t, func() bool { return srv.Stats().Blocking.Waiting == len(late) })
+	for c, s := range sessions {
+		if err := s.Close(4000, ""); err != nil {
+			t.Error(err)
+		}
+		c.send(c.read()) // the answer to the Close frame
+	}
+	leave <- true
+	for range late {
+		ended.want(t, session.CloseInfo{Code: 4000, Initiator: session.ByServer, Clean: true})
+	}
+}

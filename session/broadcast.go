@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,7 +12,7 @@ import (
 
 // Broadcast is a Handler that sends every message to all sessions of its route, the sender
 // included. It is encoded once. A client that does not read fast enough is closed and holds
-// nobody up. The messages of one sender reach every receiver in their order.
+// nobody up. The messages of one sender reach every receiver in their order. NewBroadcast makes one.
 type Broadcast struct {
 	channel string // of a name that no client can choose
 
@@ -47,18 +48,21 @@ func (b *Broadcast) OnMessage(s Session, m Message) {
 	}
 }
 
-// Send sends m to every session of the route. Any goroutine may call it. It returns ErrBusy when
-// too many messages wait to be sent.
+// Send sends m to every session of the route, on each server that has one. Any goroutine may call it.
+//
+// Errors: ErrBusy when too many messages wait to be sent, on a server that has not taken m then; ErrPayload.
 func (b *Broadcast) Send(m *Prepared) error {
+	if !m.valid() {
+		return ErrPayload
+	}
 	b.mu.Lock()
 	servers := b.servers
 	b.mu.Unlock()
+	var err error
 	for _, srv := range servers {
 		if ch := srv.channels.find(b.channel); ch != nil {
-			if err := srv.fanout.publish(ch, m, nil); err != nil {
-				return err
-			}
+			err = errors.Join(err, srv.fanout.publish(ch, m, nil))
 		}
 	}
-	return nil
+	return err
 }

@@ -24,7 +24,7 @@ type Config struct {
 
 	Head wsproto.HeadLimits // bounds of a request head; default wsproto.DefaultHeadLimits
 
-	HandshakeTimeout time.Duration // from accept to the whole request head; default 5 s
+	HandshakeTimeout time.Duration // from accept to the answer, an OnUpgrade that blocks included; default 5 s
 	FrameTimeout     time.Duration // for a frame that has begun; default 10 s
 	MessageTimeout   time.Duration // for a message that has begun, all its frames; default 30 s
 	// MinRate lets big messages take their time on slow lines: with each FrameTimeout or
@@ -154,8 +154,8 @@ type Route struct {
 	// frame with this code and reason: where Session.Close, Server.Shutdown or the panic of a handler
 	// ends it, and not where a client breaks a rule, is too slow or is gone. Nil for none; text that is
 	// no UTF-8, or that there is no room for in the queue, is not sent. It is called by whoever closes,
-	// perhaps beside a callback of that session, must not block or close the session, and the bytes are
-	// copied.
+	// perhaps beside a callback of that session, must not block, and the bytes are copied. What others
+	// send at the same moment may come behind it.
 	Farewell func(s Session, code wsproto.StatusCode, reason string) []byte
 
 	Only         wsproto.Opcode // OpText or OpBinary: the other is refused with 1003; zero takes both
@@ -174,7 +174,15 @@ type Upgrade struct {
 	Value       any             // for Session.Value, if it is accepted
 }
 
-const maxRoutes = 1 << 16
+const (
+	maxRoutes       = 1 << 16
+	maxPublications = 1 << 20
+	maxCompressors  = 1 << 12
+
+	// What is larger is cut to this: it means that there is no bound.
+	maxCount    = 1 << 30
+	maxDuration = 1 << 30 * time.Millisecond // 12 days; the gateway's time has 32 bits, see netpoll.Since
+)
 
 func (c Config) withDefaults() (Config, error) {
 	if len(c.Routes) == 0 {
@@ -188,6 +196,7 @@ func (c Config) withDefaults() (Config, error) {
 		if *v < 0 && err == nil {
 			err = fmt.Errorf("session: Config.%s is negative", name)
 		}
+		*v = min(*v, maxDuration)
 		if *v == 0 {
 			*v = d
 		}
@@ -224,12 +233,17 @@ func (c Config) withDefaults() (Config, error) {
 		{"Deflate.Compressors", &c.Deflate.Compressors, runtime.GOMAXPROCS(0)},
 		{"Deflate.Level", &c.Deflate.Level, 1},
 	} {
-		if *v.n < 0 {
+		switch {
+		case *v.n < 0:
 			err = errors.Join(err, fmt.Errorf("session: Config.%s is negative", v.name))
-		}
-		if *v.n == 0 {
+		case *v.n == 0:
 			*v.n = v.d
+		default:
+			*v.n = min(*v.n, maxCount)
 		}
+	}
+	if c.Publications > maxPublications || c.Deflate.Compressors > maxCompressors {
+		err = errors.Join(err, fmt.Errorf("session: Config.Publications must not be more than %d, and Deflate.Compressors not more than %d: there is memory for each", maxPublications, maxCompressors))
 	}
 	if c.PublicationBytes < 0 {
 		err = errors.Join(err, errors.New("session: Config.PublicationBytes is negative"))

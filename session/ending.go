@@ -16,10 +16,13 @@ func (s *Server) beginClose(c conn, code wsproto.StatusCode, reason string) erro
 	if !open || !s.record(c).begin(c, ByServer, code) {
 		return ErrClosed
 	}
+	// Deferred, as Farewell may end the goroutine.
+	defer func() {
+		var buf [maxHeader + wsproto.MaxControlPayload]byte
+		_ = s.tr.SendFinal(c, wsproto.AppendClose(buf[:0], code, reason)) // or its turn has sent it for us
+		_ = s.tr.Wake(c)                                                  // its turn sets the time for the client's answer
+	}()
 	s.farewell(c, m, code, reason)
-	var buf [maxHeader + wsproto.MaxControlPayload]byte
-	_ = s.tr.SendFinal(c, wsproto.AppendClose(buf[:0], code, reason)) // or its turn has sent it for us
-	_ = s.tr.Wake(c)                                                  // its turn sets the time for the client's answer
 	return nil
 }
 
@@ -89,8 +92,8 @@ func (s *Server) slow(t *netpoll.Turn, rec *record, why netpoll.Reason) {
 		reason = "stalled"
 	}
 	s.stats.slow.Inc(reason)
+	t.DropQueued() // before OnError, which may send or close
 	s.fault(t, rec, ErrTooSlow)
-	t.DropQueued()
 	s.fail(t, rec, s.routes.at(rec.load().route()).SlowCode, "too slow in reading")
 }
 
@@ -138,7 +141,7 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 			handler.OnClose(Session{s, c}, info)
 		}
 	}
-	s.bury(c, rec, m, later)
+	s.bury(c, rec, m, by, later)
 	defer s.left(c, info)
 	if later == nil {
 		s.call(t, func() { handler.OnClose(Session{s, c}, info) })
@@ -147,14 +150,14 @@ func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.S
 
 // bury ends what a session has for as long as it is open. If its OnClose may block it is posted, with
 // what is known of the session until it has returned.
-func (s *Server) bury(c conn, rec *record, m meta, onClose func()) {
+func (s *Server) bury(c conn, rec *record, m meta, by Initiator, onClose func()) {
 	lock := s.channels.owner(c)
 	lock.Lock()
 	defer lock.Unlock()
 	rec.store(m.with(phaseOver))
 	s.leaveAll(c, rec)
 	if onClose != nil {
-		s.exec.post(c, &ended{meta: m, extra: s.extra(c), peer: s.tr.Peer(c)}, onClose)
+		s.exec.post(c, &ended{meta: m, by: by, extra: s.extra(c), peer: s.tr.Peer(c)}, onClose)
 	}
 }
 

@@ -105,8 +105,9 @@ func (e events) Notice(t *netpoll.Turn, why netpoll.Reason) {
 		case m.phase() == phaseOpen && rec.closing(c):
 			rec.store(m.with(phaseClosing))
 			t.SetDeadline(s.reactor.CloseTimeout())
-		case why&netpoll.Deadline != 0 && s.unframed(rec):
-			// What has been read and not been looked at may be what is missing; Sweep comes again.
+		case why&netpoll.Deadline != 0 && s.unframed(rec) && t.Overdue() < s.reactor.CloseTimeout():
+			// What has been read and not been looked at may be what is missing; Sweep comes again. But
+			// who sends all the time is never looked at to the end.
 		case why&netpoll.Deadline != 0 && m.phase() == phaseClosing:
 			s.stats.evictions.Inc("close_timeout")
 			s.fault(t, rec, ErrEvicted)

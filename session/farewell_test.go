@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -106,4 +107,23 @@ func TestFarewell(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The Close frame is sent even if Farewell ends the goroutine.
+func TestFarewellGoexit(t *testing.T) {
+	opened := make(chan session.Session, 1)
+	_, addr := start(t, session.Config{Routes: []session.Route{{
+		Path:     "/",
+		Handler:  session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }},
+		Farewell: func(session.Session, wsproto.StatusCode, string) []byte { runtime.Goexit(); return nil },
+	}}})
+	c := dial(t, addr, "/")
+	s := <-opened
+	go s.Close(4000, "")
+	f := c.read()
+	if got, _ := ws.ParseCloseFrameDataUnsafe(f.Payload); f.Header.OpCode != ws.OpClose || got != 4000 {
+		t.Fatalf("read opcode %v %q, want a Close frame with 4000", f.Header.OpCode, f.Payload)
+	}
+	c.send(f)
+	c.wantEOF()
 }

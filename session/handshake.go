@@ -90,11 +90,9 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	v := &verdict{accept: route.accept}
 	switch {
 	case route.Blocking && (plain || route.OnUpgrade != nil):
-		if v = s.exec.verdict(c); v == nil && !s.exec.busy(c) {
-			v = s.exec.verdict(c) // it may just have been found out
-		}
-		if v == nil {
-			s.judge(t, rec, route, p, plain)
+		busy := s.exec.busy(c) // before the verdict, which comes before that ends
+		if v = s.exec.verdict(c); v == nil {
+			s.judge(t, rec, route, p, plain, busy)
 			return
 		}
 	case route.OnUpgrade != nil:
@@ -173,10 +171,10 @@ func copyRequest(head []byte, limits *wsproto.HeadLimits) *wsproto.Request {
 	return r
 }
 
-// judge has a route that may block decide about a request. Until it has, nothing is read.
-func (s *Server) judge(t *netpoll.Turn, rec *record, route *route, p []byte, plain bool) {
+// judge has a route that may block decide about a request, unless it is busy with that. Until it has,
+// nothing is read.
+func (s *Server) judge(t *netpoll.Turn, rec *record, route *route, p []byte, plain, busy bool) {
 	c := t.Conn()
-	busy := s.exec.busy(c)
 	if !busy && s.exec.full() {
 		s.refuse(t, rec, wsproto.ErrOverloaded)
 		return

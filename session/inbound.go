@@ -217,7 +217,9 @@ func (s *Server) deliver(l *local, r *route, c conn, m Message) (ok bool) {
 		m.Data = append(p, m.Data...)
 		s.exec.post(c, nil, func() {
 			defer s.bufs.Free(m.Data)
-			s.message(r, c, m)
+			if !s.closedByUs(c) {
+				s.message(r, c, m)
+			}
 		})
 		return true
 	}
@@ -225,6 +227,16 @@ func (s *Server) deliver(l *local, r *route, c conn, m Message) (ok bool) {
 	l.watch.enter(c)
 	s.message(r, c, m)
 	return true
+}
+
+// closedByUs reports whether we have begun to close a session whose handler's call has waited meanwhile: it
+// gets nothing but OnClose then. What has come before the client closed, or was gone, it still gets.
+func (s *Server) closedByUs(c conn) bool {
+	if by, ok := s.record(c).endOf(c); ok {
+		return by == ByServer
+	}
+	end := s.exec.ended(c) // and the slot is another's by now
+	return end != nil && end.by == ByServer
 }
 
 func (s *Server) message(r *route, c conn, m Message) {
@@ -242,7 +254,9 @@ func (s *Server) controlCall(l *local, r *route, c conn, p []byte, f func(p []by
 		p = bytes.Clone(p)
 		s.exec.post(c, nil, func() {
 			defer s.recovered(c)
-			f(p)
+			if !s.closedByUs(c) {
+				f(p)
+			}
 		})
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"testing"
 	"time"
@@ -73,6 +74,22 @@ func connect(t testing.TB, addr, path string) *client {
 	}
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
+	}
+	return &client{t, conn, br}
+}
+
+// upgrade makes a client of a connection.
+func upgrade(t testing.TB, conn net.Conn) *client {
+	t.Helper()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	br, _, err := ws.Dialer{}.Upgrade(conn, &url.URL{Host: "gateway", Path: "/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if br == nil {
+		br = bufio.NewReader(conn)
 	}
 	return &client{t, conn, br}
 }

@@ -13,7 +13,7 @@ type MembershipChange struct {
 	// id. Who gets another name by SetUser leaves under the old one and joins under the new. A user
 	// is named once for each session. At most MaxChangedMembers are named in both together.
 	Joined, Left []string
-	More         int // changes of members that are not named
+	More         int // changes of members that are not named: who comes back is counted twice
 	Members      int // how many sessions are in the channel now
 }
 
@@ -75,7 +75,7 @@ func (p *presence) note(member, channel string, by int) {
 	switch {
 	case n+by == 0:
 		delete(ch.net, member)
-	case !known && len(ch.net) >= MaxChangedMembers:
+	case !known && (ch.more > 0 || len(ch.net) >= MaxChangedMembers): // it may be one of the unnamed
 		ch.more++
 	default:
 		ch.net[member] = n + by

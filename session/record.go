@@ -97,6 +97,12 @@ func (r *record) begin(c conn, by Initiator, code wsproto.StatusCode) bool {
 // closing reports whether somebody has begun to end session c.
 func (r *record) closing(c conn) bool { return uint32(r.ended.Load()>>32) == c.Gen() }
 
+// endOf returns who has begun to end session c, and whether anybody has. Any goroutine may ask.
+func (r *record) endOf(c conn) (by Initiator, ok bool) {
+	v := r.ended.Load()
+	return Initiator(v >> 16 & 0xff), uint32(v>>32) == c.Gen()
+}
+
 // end returns what begin noted.
 func (r *record) end() (by Initiator, code wsproto.StatusCode) {
 	v := r.ended.Load()

@@ -9,7 +9,8 @@ import (
 )
 
 var (
-	// ErrClosed is returned by calls on a session that has ended or is closing.
+	// ErrClosed is returned by calls on a session that has ended, and by those that send, join or close
+	// from when either side has begun to close.
 	ErrClosed = netpoll.ErrClosed
 	// ErrQueueFull is returned when a message does not fit into the session's outbound
 	// queue: the client does not read as fast as it is sent to. The message is dropped
@@ -53,11 +54,12 @@ func (s Session) control(op wsproto.Opcode, p []byte) error {
 	return s.srv.tr.SendLossy(s.c, header(op, len(p)), p, policy, 0)
 }
 
-// Close begins the closing handshake with a status code and a reason of at most 123 bytes of
-// UTF-8; StatusNoStatus sends an empty Close frame. Nothing can be sent after it, and no
-// message is delivered any more. The client has Config.Reactor.CloseTimeout to answer.
+// Close begins the closing handshake with a status code and a reason, of which at most 123 bytes of
+// UTF-8 are sent; StatusNoStatus sends an empty Close frame. Nothing can be sent after it, and no
+// message is delivered any more. The client has Config.Reactor.CloseTimeout to answer, and as long again
+// if it does not stop sending.
 //
-// Errors: ErrClosed if either side has begun before, ErrPayload.
+// Errors: ErrClosed if either side has begun before, ErrPayload for a code that must not be sent.
 func (s Session) Close(code wsproto.StatusCode, reason string) error {
 	if code != wsproto.StatusNoStatus && !code.Sendable() {
 		return ErrPayload
