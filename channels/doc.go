@@ -26,7 +26,8 @@
 // no number changes. noEcho spares the sender, who otherwise gets his own message if he is a member.
 // Events and invocations are refused, since there is nobody to handle them, and so is a sendToGroup
 // with a member "stream". What then means nothing is ignored: sequenceAck, cancelInvocation, streamData,
-// streamEnd. Members with other names are ignored; null is as good as absent, except for data.
+// streamEnd. Members with other names are ignored, and so are names with half a surrogate, which no
+// other name equals; null is as good as absent, except for data.
 //
 // # What a client gets
 //

@@ -50,6 +50,38 @@ func Unquote(p []byte) (string, bool) {
 	return string(text), ok
 }
 
+// Request is what parse makes of a message. Strings are unquoted, but for those of which that is not said;
+// nil stands for none.
+type Request struct {
+	Type           string // "" if it is not known
+	AckID          *uint64
+	NoEcho, Stream bool
+	Group          []byte
+	BrokenGroup    bool // half a surrogate: Group means nothing
+	DataType       []byte
+	Data           []byte // as written
+	Invocation     []byte // as written
+	StreamID       []byte // as written
+}
+
+// Parse reads a message.
+func Parse(p []byte) (Request, error) {
+	var r request
+	_, err := parse(p, nil, &r)
+	q := Request{
+		NoEcho: r.noEcho, Stream: r.stream, Group: r.group, BrokenGroup: r.brokenName,
+		DataType: r.dataType, Data: r.data, Invocation: r.invocation, StreamID: r.streamID,
+	}
+	q.Type = map[kind]string{
+		kindJoin: "joinGroup", kindLeave: "leaveGroup", kindSend: "sendToGroup", kindEvent: "event",
+		kindInvoke: "invoke", kindIgnored: "ignored", kindPing: "ping",
+	}[r.kind]
+	if r.hasAck {
+		q.AckID = &r.ackID
+	}
+	return q, err
+}
+
 // Messages returns what a request makes the target send, whatever it asks for: the message for the
 // members of its group, if its data is valid, and the answers to the sender.
 func Messages(p []byte, user string) (list [][]byte, err error) {

@@ -50,7 +50,7 @@ type request struct {
 	streamID   []byte // of it; nil: none
 	group      []byte // unquoted; empty: none
 	brokenName bool   // group has an escape that stands for no character
-	dataType   []byte // nil: none
+	dataType   []byte // unquoted, or as written where that has such an escape; nil: none
 	data       []byte // a JSON value as written; nil: none
 	invocation []byte // nil: none
 }
@@ -111,11 +111,7 @@ func parse(p, names []byte, r *request) ([]byte, error) {
 		if err != nil || !s.accept(':') {
 			return names, errSyntax
 		}
-		if bytes.IndexByte(key, '\\') >= 0 {
-			start := len(names)
-			names, _ = unquote(names, key)
-			key = names[start:]
-		}
+		names, key, _ = text(names, key)
 		v, err := s.value(1)
 		if err != nil {
 			return names, err
@@ -165,7 +161,8 @@ func (r *request) set(m int, v, names []byte) ([]byte, error) {
 		r.noEcho = v[0] == 't'
 		return names, nil
 	case memberStream:
-		r.stream, r.streamID = true, streamID(v)
+		r.stream = true
+		names, r.streamID = streamID(v, names)
 		return names, nil
 	}
 	if v[0] != '"' {
@@ -176,23 +173,30 @@ func (r *request) set(m int, v, names []byte) ([]byte, error) {
 		r.invocation = v
 		return names, nil
 	}
-	whole := true
-	if bytes.IndexByte(v, '\\') >= 0 {
-		start := len(names)
-		names, whole = unquote(names, v)
-		v = names[start:len(names):len(names)]
-	}
+	names, v, whole := text(names, v)
 	switch m {
 	case memberType:
-		if r.kind = kindOf(v); !whole {
-			r.kind = kindUnknown
-		}
+		r.kind = kindOf(v)
 	case memberGroup:
 		r.group, r.brokenName = v, !whole
 	case memberDataType:
 		r.dataType = v
 	}
 	return names, nil
+}
+
+// text returns what a string that str has returned stands for. names is memory for it, and is returned as
+// it has become. A string with an escape that stands for no character is returned as written, with false:
+// its backslash tells it from every word that is known here.
+func text(names, raw []byte) (_, s []byte, whole bool) {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return names, raw, true
+	}
+	start := len(names)
+	if names, whole = unquote(names, raw); !whole {
+		return names[:start], raw, false
+	}
+	return names, names[start:len(names):len(names)], true
 }
 
 // number reads a JSON number that is a whole one from 0 to 2^64-1, without fraction and exponent.
@@ -210,22 +214,24 @@ func number(v []byte) (n uint64, ok bool) {
 	return n, true
 }
 
-// streamID returns the member streamId of v, the first of that name, or nil if there is no such string.
-func streamID(v []byte) []byte {
+// streamID returns the member streamId of v as written, the first string of that name, or nil if there is
+// none. names is used and returned as by text.
+func streamID(v, names []byte) (_, id []byte) {
 	s := scanner{p: v} // is JSON
 	if !s.accept('{') || s.accept('}') {
-		return nil
+		return names, nil
 	}
 	for {
 		key, _ := s.str()
 		s.accept(':')
+		names, key, _ = text(names, key)
 		if string(key) == "streamId" && s.peek() == '"' {
-			id, _ := s.str()
-			return id
+			id, _ = s.str()
+			return names, id
 		}
 		_, _ = s.value(0)
 		if !s.accept(',') {
-			return nil
+			return names, nil
 		}
 	}
 }

@@ -44,6 +44,7 @@ func TestConversation(t *testing.T) {
 		{`"dataType":"binary","data":""`, "binary", `""`},
 		{`"unknown":{"data":[]},"data":1,"unknown":2,"noEcho":null,"ackId":null`, "json", `1`},
 		{`"d\u0061ta":7,"noEcho":false`, "json", `7`},
+		{`"data":8,"data\ud800":[],"dataType\ud800":"binary","noEcho\ud800":true,"group\ud800":"evil","type\ud800":"ping"`, "json", `8`},
 	} {
 		a.send(`{"type":"sendToGroup","group":"g",` + tt.members + `}`)
 		a.want(message(tt.dataType, tt.data))
@@ -81,7 +82,7 @@ func TestConversation(t *testing.T) {
 		t.Errorf("channels %q", names)
 	}
 	st := target.Stats()
-	if st.Joins != 4 || st.Leaves != 2 || st.Publishes != 16 || st.Pings != 5 || st.Duplicates+st.Malformed+st.Unanswered != 0 {
+	if st.Joins != 4 || st.Leaves != 2 || st.Publishes != 17 || st.Pings != 5 || st.Duplicates+st.Malformed+st.Unanswered != 0 {
 		t.Errorf("counted %+v", st)
 	}
 }
@@ -97,6 +98,8 @@ func TestRefusals(t *testing.T) {
 	for _, tt := range []struct{ reason, members string }{
 		{"group", `"type":"joinGroup"`},
 		{"group", `"type":"joinGroup","group":null`},
+		{"group", `"type":"joinGroup","group\ud800":"evil"`},
+		{"group", `"type":"sendToGroup","group\udc00\ud800":"evil","data":1`},
 		{"group", `"type":"joinGroup","group":""`},
 		{"group", `"type":"leaveGroup","group":"a\u0000"`},
 		{"group", `"type":"leaveGroup","group":"\u007f"`},
@@ -121,6 +124,8 @@ func TestRefusals(t *testing.T) {
 		{"data", `"type":"sendToGroup","group":"g","dataType":"binary","data":"AAAA\n"`},
 		{"unsupported", `"type":"sendToGroup","group":"g","dataType":"protobuf","data":"AAAA"`},
 		{"unsupported", `"type":"sendToGroup","group":"g","dataType":"TEXT","data":"AAAA"`},
+		{"unsupported", `"type":"sendToGroup","group":"g","dataType":"text\ud800","data":"AAAA"`},
+		{"unsupported", `"type":"sendToGroup","group":"g","dataType":"json\udc00\ud800","data":"AAAA"`},
 		{"unsupported", `"type":"sendToGroup","group":"g","data":1,"stream":{"streamId":1}`},
 		{"unsupported", `"type":"event","event":"e","data":1`},
 		{"unsupported", `"type":"setGroupState","group":"g"`},
@@ -149,7 +154,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: counted %d, want %d", reason, n, want[reason])
 		}
 	}
-	if st.Unanswered != 28 || st.Publishes != 0 || st.Joins != 1 {
+	if st.Unanswered != 32 || st.Publishes != 0 || st.Joins != 1 {
 		t.Errorf("counted %+v", st)
 	}
 	c.ask(`{"type":"leaveGroup","group":"`+long+`","ackId":1}`, ok("1")) // none of them used the id up

@@ -110,3 +110,46 @@ wsgateway_worker_queue_wait_seconds_count 6
 		t.Error(err)
 	}
 }
+
+// Every counter of a target is there, under a good name.
+func TestChannels(t *testing.T) {
+	const want = `
+# HELP wsgateway_channels_duplicates_total Requests of clients of channels that were not served again, because one with their ackId had been.
+# TYPE wsgateway_channels_duplicates_total counter
+wsgateway_channels_duplicates_total 5
+# HELP wsgateway_channels_malformed_total Messages of clients of channels that were no request; each closed its session.
+# TYPE wsgateway_channels_malformed_total counter
+wsgateway_channels_malformed_total 8
+# HELP wsgateway_channels_refused_total Requests of clients of channels that were refused, by reason.
+# TYPE wsgateway_channels_refused_total counter
+wsgateway_channels_refused_total{reason="busy"} 0
+wsgateway_channels_refused_total{reason="group"} 6
+# HELP wsgateway_channels_requests_total Requests of clients of channels that were served.
+# TYPE wsgateway_channels_requests_total counter
+wsgateway_channels_requests_total{type="join"} 1
+wsgateway_channels_requests_total{type="leave"} 2
+wsgateway_channels_requests_total{type="ping"} 4
+wsgateway_channels_requests_total{type="publish"} 3
+# HELP wsgateway_channels_unanswered_total Refused requests of clients of channels that had no ackId, so that their client does not know.
+# TYPE wsgateway_channels_unanswered_total counter
+wsgateway_channels_unanswered_total 7
+`
+	stats := metrics.Channels{
+		Joins: 1, Leaves: 2, Publishes: 3, Pings: 4, Duplicates: 5,
+		Refused: map[string]uint64{"group": 6, "busy": 0}, Unanswered: 7, Malformed: 8,
+	}
+	reg := prometheus.NewPedanticRegistry()
+	if err := metrics.RegisterChannels(reg, func() metrics.Channels { return stats }); err != nil {
+		t.Fatal(err)
+	}
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+	problems, err := testutil.GatherAndLint(reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"wsgateway/channels"
 	"wsgateway/metrics"
 	"wsgateway/session"
 )
@@ -26,9 +27,13 @@ type admin struct {
 }
 
 // newAdmin listens, and serves nothing yet.
-func newAdmin(addr string, server *session.Server, log *slog.Logger) (*admin, error) {
+func newAdmin(addr string, server *session.Server, target *channels.Target, log *slog.Logger) (*admin, error) {
 	reg := prometheus.NewRegistry()
 	if err := metrics.Register(reg, buildVersion(), server.Stats); err != nil {
+		return nil, err
+	}
+	requests := func() metrics.Channels { return metrics.Channels(target.Stats()) }
+	if err := metrics.RegisterChannels(reg, requests); err != nil {
 		return nil, err
 	}
 	ln, err := net.Listen("tcp", addr)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -42,6 +43,18 @@ type options struct {
 	handshakeTimeout time.Duration
 	shutdownTimeout  time.Duration
 }
+
+// Upper bounds of flags. More workers or loops than that would only take memory: each has buffers of its own.
+const (
+	maxWorkers      = 4096
+	maxLoops        = 1024
+	maxQueueBytes   = math.MaxInt32 // as netpoll.Config says
+	maxSubprotocols = 255           // of one route, as session.Config says
+)
+
+// minInbound is what the head of one request takes at most: its buffer, and one twice as large that it is
+// moved to when a byte too many comes.
+var minInbound = 3 * int64(wsproto.DefaultHeadLimits.MaxBytes)
 
 // list is a flag that may be repeated, and holds several values with commas between.
 type list struct {
@@ -81,8 +94,8 @@ func parseFlags(args []string, stdout io.Writer) (*options, error) {
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	fs.BoolVar(&o.reusePort, "reuse-port", false, "let several processes share the port (SO_REUSEPORT)")
 	fs.IntVar(&o.maxConns, "max-conns", 0, "connections at once; 0: as many as the limit of open files allows")
-	fs.IntVar(&o.workers, "workers", 0, "size of the worker pool; 0: GOMAXPROCS")
-	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: GOMAXPROCS/4, at least 1")
+	fs.IntVar(&o.workers, "workers", 0, fmt.Sprintf("size of the worker pool, at most %d; 0: GOMAXPROCS", maxWorkers))
+	fs.IntVar(&o.loops, "loops", 0, fmt.Sprintf("event loops, at most %d; 0: GOMAXPROCS/4, at least 1", maxLoops))
 	fs.Int64Var(&o.maxMessage, "max-message", 1<<20, "largest message in bytes")
 	fs.IntVar(&o.maxFragments, "max-fragments", 1024, "most frames of one message")
 	fs.Var(&list{values: &o.subprotocols}, "subprotocol", "`name` of a subprotocol that is spoken on / and /broadcast, in order of preference; may be repeated")
@@ -152,8 +165,25 @@ func (o *options) openChannels() bool {
 	return true
 }
 
-// check refuses values that mean nothing; 0 stands for a default only where the usage says so.
+// check refuses values that mean nothing, or that the gateway could not start with; 0 stands for a default
+// only where the usage says so.
 func (o *options) check() error {
+	if o.admin == "" {
+		return errors.New("invalid value for flag -admin: empty, give host:port, such as 127.0.0.1:8081")
+	}
+	seen := make(map[string]bool)
+	for _, name := range o.subprotocols {
+		if !isToken(name) {
+			return fmt.Errorf("invalid value for flag -subprotocol: %q is no token (RFC 9110 §5.6.2): give letters, digits and !#$%%&'*+-.^_`|~", name)
+		}
+		if seen[name] {
+			return fmt.Errorf("invalid value for flag -subprotocol: %q stands twice, name it once", name)
+		}
+		seen[name] = true
+	}
+	if n := len(o.subprotocols); n > maxSubprotocols {
+		return fmt.Errorf("invalid value for flag -subprotocol: %d names, must be at most %d", n, maxSubprotocols)
+	}
 	for i, origin := range o.origins {
 		if origin == "none" {
 			o.origins[i] = ""
@@ -167,25 +197,42 @@ func (o *options) check() error {
 		name string
 		n    int64
 		zero bool
+		most int64 // 0: no bound
 	}{
-		{"max-conns", int64(o.maxConns), true},
-		{"workers", int64(o.workers), true},
-		{"loops", int64(o.loops), true},
-		{"max-message", o.maxMessage, false},
-		{"max-fragments", int64(o.maxFragments), false},
-		{"compress-conns", int64(o.compressConns), false},
-		{"queue-bytes", int64(o.queueBytes), false},
-		{"queue-messages", int64(o.queueMessages), false},
-		{"queue-total-bytes", o.queueTotal, false},
-		{"inbound-total-bytes", o.inboundTotal, false},
-		{"ping-interval", int64(o.pingInterval), false},
-		{"ping-timeout", int64(o.pingTimeout), false},
-		{"handshake-timeout", int64(o.handshakeTimeout), false},
-		{"shutdown-timeout", int64(o.shutdownTimeout), false},
+		{"max-conns", int64(o.maxConns), true, 0},
+		{"workers", int64(o.workers), true, maxWorkers},
+		{"loops", int64(o.loops), true, maxLoops},
+		{"max-message", o.maxMessage, false, 0},
+		{"max-fragments", int64(o.maxFragments), false, 0},
+		{"compress-conns", int64(o.compressConns), false, 0},
+		{"queue-bytes", int64(o.queueBytes), false, maxQueueBytes},
+		{"queue-messages", int64(o.queueMessages), false, 0},
+		{"queue-total-bytes", o.queueTotal, false, maxQueueBytes},
+		{"inbound-total-bytes", o.inboundTotal, false, 0},
+		{"ping-interval", int64(o.pingInterval), false, 0},
+		{"ping-timeout", int64(o.pingTimeout), false, 0},
+		{"handshake-timeout", int64(o.handshakeTimeout), false, 0},
+		{"shutdown-timeout", int64(o.shutdownTimeout), false, 0},
 	} {
 		if v.n < 0 || v.n == 0 && !v.zero {
 			return fmt.Errorf("invalid value for flag -%s: must be greater than 0", v.name)
 		}
+		if v.most > 0 && v.n > v.most {
+			return fmt.Errorf("invalid value for flag -%s: %d is too much, must be at most %d", v.name, v.n, v.most)
+		}
+	}
+	if o.inboundTotal < minInbound {
+		return fmt.Errorf("invalid value for flag -inbound-total-bytes: %d is too little for the head of one request, must be at least %d", o.inboundTotal, minInbound)
 	}
 	return nil
+}
+
+// isToken reports whether s is a token (RFC 9110 §5.6.2), as a subprotocol has to be (RFC 6455 §4.1).
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return s != ""
 }

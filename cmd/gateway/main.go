@@ -11,8 +11,9 @@
 // and health are served on 127.0.0.1:8081: /metrics, /livez, /readyz.
 //
 // SIGTERM or SIGINT closes all clients with 1001 and ends the process when they are gone; a
-// second one ends it at once. Exit status: 0 after an orderly end, 1 if clients had to be cut
-// off or the gateway failed, 2 for bad flags or an address that cannot be listened on.
+// second one ends it at once, and so does one that comes before anybody is served. Exit status: 0
+// after an orderly end, 1 if clients had to be cut off or the gateway failed, 2 for bad flags or an
+// address that cannot be listened on.
 package main
 
 import (
@@ -70,7 +71,24 @@ func run(args []string, stdout, stderr io.Writer) int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
-	g, err := start(opts, log)
+	// Finding out the address of a name may take long. Who gives up meanwhile is not kept waiting: what has
+	// been prepared ends with the process.
+	var g *gateway
+	prepared := make(chan error, 1)
+	go func() {
+		var err error
+		g, err = prepare(opts, log)
+		prepared <- err
+	}()
+	select {
+	case sig := <-signals:
+		log.Info("stopped before anybody was served", "signal", sig.String())
+		return exitOK
+	case err = <-prepared:
+	}
+	if err == nil {
+		err = g.serve()
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "gateway:", err)
 		return exitUsage
@@ -97,14 +115,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// gateway is a running gateway.
+// gateway is a gateway that listens, or runs.
 type gateway struct {
 	server *session.Server
 	admin  *admin
+	log    *slog.Logger
+	addrs  []string // listened on
+	fds    uint64   // limit of open files
+	open   bool     // channels are
 }
 
-// start raises the limit of open files, listens and serves.
-func start(o *options, log *slog.Logger) (*gateway, error) {
+// prepare raises the limit of open files and listens. Nobody is served yet.
+func prepare(o *options, log *slog.Logger) (*gateway, error) {
 	fds, err := raiseFDLimit()
 	if err != nil {
 		return nil, err
@@ -164,26 +186,31 @@ func start(o *options, log *slog.Logger) (*gateway, error) {
 		}
 		addrs = append(addrs, addrText(a))
 	}
-	adm, err := newAdmin(o.admin, server, log)
+	adm, err := newAdmin(o.admin, server, target, log)
 	if err != nil {
 		server.Close()
 		return nil, err
 	}
-	if err := server.Start(); err != nil {
-		adm.close()
-		server.Close()
-		return nil, err
+	return &gateway{server, adm, log, addrs, fds, open}, nil
+}
+
+// serve starts serving.
+func (g *gateway) serve() error {
+	if err := g.server.Start(); err != nil {
+		g.admin.close()
+		g.server.Close()
+		return err
 	}
-	adm.serve()
-	st := server.Stats()
-	log.Info("gateway started", "version", buildVersion(), "listen", strings.Join(addrs, ","), "admin", adm.addr,
-		"fd_limit", fds, "max_connections", st.MaxConns, "loops", st.Loops, "workers", st.Workers)
-	if open {
-		log.Info("channels are open: every client may join and publish to every group", "path", "/channels")
+	g.admin.serve()
+	st := g.server.Stats()
+	g.log.Info("gateway started", "version", buildVersion(), "listen", strings.Join(g.addrs, ","), "admin", g.admin.addr,
+		"fd_limit", g.fds, "max_connections", st.MaxConns, "loops", st.Loops, "workers", st.Workers)
+	if g.open {
+		g.log.Info("channels are open: every client may join and publish to every group", "path", "/channels")
 	} else {
-		log.Info("channels are closed: clients may neither join nor publish, unless -channels-open is given", "path", "/channels")
+		g.log.Info("channels are closed: clients may neither join nor publish, unless -channels-open is given", "path", "/channels")
 	}
-	return &gateway{server, adm}, nil
+	return nil
 }
 
 // localPage refuses pages that a browser on this machine shows and that are not this machine's. A name that

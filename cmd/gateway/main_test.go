@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,8 +22,22 @@ import (
 	"go.uber.org/goleak"
 )
 
+// onLookup is called before a name server is asked, and fails to be reached.
+var onLookup atomic.Pointer[func()]
+
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		if f := onLookup.Load(); f != nil {
+			(*f)()
+		}
+		return nil, errors.New("no name server")
+	}}
+	goleak.VerifyTestMain(m, signalGoroutines...)
+}
+
+// signalGoroutines run for ever once somebody has waited for a signal.
+var signalGoroutines = []goleak.Option{
+	goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"),
 }
 
 // One clear line and exit status 2, for whatever is wrong with the command line.
@@ -59,6 +76,152 @@ func TestUsageErrors(t *testing.T) {
 				t.Errorf("stderr is %q, want one line with %q", line, tt.want)
 			}
 		})
+	}
+}
+
+// Values that are refused name the flag and say what to do. Nothing is started to find that out: so many
+// workers or loops would take all the memory of the machine.
+func TestRefusedValues(t *testing.T) {
+	for _, tt := range []struct{ flag, value, want string }{
+		{"admin", "", "empty, give host:port, such as 127.0.0.1:8081"},
+		{"subprotocol", "a b", `"a b" is no token (RFC 9110 §5.6.2): give letters, digits and !#$%&'*+-.^_` + "`|~"},
+		{"subprotocol", "a,b/c", `"b/c" is no token (RFC 9110 §5.6.2): give letters, digits and !#$%&'*+-.^_` + "`|~"},
+		{"subprotocol", "ü", `"ü" is no token (RFC 9110 §5.6.2): give letters, digits and !#$%&'*+-.^_` + "`|~"},
+		{"subprotocol", "a,b,a", `"a" stands twice, name it once`},
+		{"subprotocol", manyNames(maxSubprotocols + 1), "256 names, must be at most 255"},
+		{"queue-bytes", "2147483648", "2147483648 is too much, must be at most 2147483647"},
+		{"queue-total-bytes", "2147483648", "2147483648 is too much, must be at most 2147483647"},
+		{"inbound-total-bytes", "24575", "24575 is too little for the head of one request, must be at least 24576"},
+		{"inbound-total-bytes", "0", "must be greater than 0"},
+		{"workers", "-1", "must be greater than 0"},
+		{"workers", "4097", "4097 is too much, must be at most 4096"},
+		{"workers", "1073741824", "1073741824 is too much, must be at most 4096"},
+		{"loops", "-1", "must be greater than 0"},
+		{"loops", "1025", "1025 is too much, must be at most 1024"},
+		{"loops", "1073741824", "1073741824 is too much, must be at most 1024"},
+	} {
+		args := []string{"-" + tt.flag, tt.value}
+		want := "invalid value for flag -" + tt.flag + ": " + tt.want
+		if _, err := parseFlags(args, io.Discard); err == nil || err.Error() != want {
+			t.Errorf("-%s %.50s: %v, want %s", tt.flag, tt.value, err, want)
+			continue // run might start
+		}
+		var out, errs bytes.Buffer
+		if code := run(args, &out, &errs); code != exitUsage || errs.String() != "gateway: "+want+"\n" {
+			t.Errorf("-%s %.50s: exit status %d, stderr %q", tt.flag, tt.value, code, errs.String())
+		}
+	}
+	// The bounds themselves are taken. This only parses.
+	for _, args := range [][]string{
+		{"-workers", "4096", "-loops", "1024", "-inbound-total-bytes", "24576"},
+		{"-workers", "0", "-loops", "0", "-subprotocol", "a,A"},
+	} {
+		if _, err := parseFlags(args, io.Discard); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+// manyNames returns n of them.
+func manyNames(n int) string {
+	var list []string
+	for i := range n {
+		list = append(list, fmt.Sprint("p", i))
+	}
+	return strings.Join(list, ",")
+}
+
+// The largest values that the flags take are those that the packages below take, and the gateway starts
+// with them.
+func TestLargestValues(t *testing.T) {
+	all := "!#$%&'*+-.^_`|~" + "0189AZaz"
+	g, _, _ := startGateway(t, "-queue-bytes", fmt.Sprint(maxQueueBytes), "-queue-total-bytes", fmt.Sprint(maxQueueBytes),
+		"-subprotocol", all+","+manyNames(maxSubprotocols-1), "-workers", "2", "-loops", "1")
+	if err := g.stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(*options){
+		"-queue-bytes":       func(o *options) { o.queueBytes = maxQueueBytes + 1 },
+		"-queue-total-bytes": func(o *options) { o.queueTotal = maxQueueBytes + 1 },
+		"-subprotocol":       func(o *options) { o.subprotocols = make([]string, maxSubprotocols+1) },
+	} {
+		o, err := parseFlags([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0"}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(o)
+		if g, err := prepare(o, slog.New(slog.DiscardHandler)); err == nil {
+			t.Errorf("%s: the bound could be higher", name)
+			g.server.Close()
+			g.admin.close()
+		}
+	}
+}
+
+// With the least -inbound-total-bytes every head gets the answer that is right for it; with a byte less
+// there would not be room for one that is too long.
+func TestLeastInboundBytes(t *testing.T) {
+	for less, want := range map[int64]string{0: "HTTP/1.1 431 ", 1: "HTTP/1.1 503 "} {
+		o, err := parseFlags([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-inbound-total-bytes", fmt.Sprint(minInbound)}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.inboundTotal -= less
+		g := start(t, o, slog.New(slog.DiscardHandler))
+		c, err := net.Dial("tcp", g.addrs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		head := channelsRequest
+		for i := 0; len(head) < 8190; i++ {
+			head += fmt.Sprintf("X-%d: %s\r\n", i, strings.Repeat("x", 1000))
+		}
+		fmt.Fprint(c, head[:8190])
+		eventually(t, "the head waits for its end", func() bool { return g.server.Stats().InboundBytes == 8192 })
+		fmt.Fprint(c, strings.Repeat("x", 100))
+		if line, err := bufio.NewReader(c).ReadString('\n'); !strings.HasPrefix(line, want) {
+			t.Errorf("%d bytes less: %q, %v, want %s", less, line, err, want)
+		}
+		c.Close()
+		if err := g.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A signal that comes while the address of a name is looked up, which may take long, ends the gateway then.
+func TestSignalBeforeServing(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		asked, answer := make(chan struct{}, 1), make(chan struct{})
+		wait := func() {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			<-answer
+		}
+		onLookup.Store(&wait)
+		log := &lockedBuffer{}
+		status := make(chan int, 1)
+		go func() {
+			status <- run([]string{"-listen", "gateway.test:0", "-admin", "127.0.0.1:0"}, io.Discard, log)
+		}()
+		<-asked
+		if err := syscall.Kill(os.Getpid(), sig); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case code := <-status:
+			if code != exitOK || !strings.Contains(log.String(), "stopped before anybody was served") {
+				t.Errorf("%v: exit status %d\n%s", sig, code, log)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%v: the gateway does not end", sig)
+		}
+		close(answer)
+		goleak.VerifyNone(t, signalGoroutines...) // the lookup has ended: the next one is another's
 	}
 }
 
@@ -185,9 +348,8 @@ func TestStartFailsCleanly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g, err := start(o, slog.New(slog.DiscardHandler)); err == nil {
-		_ = g
-		t.Fatal("started")
+	if _, err := prepare(o, slog.New(slog.DiscardHandler)); err == nil {
+		t.Fatal("prepared")
 	}
 }
 
@@ -223,11 +385,11 @@ func TestOpenChannels(t *testing.T) {
 	}
 }
 
-// A client of /channels gets what the flag says; the log says so at the start.
+// A client of /channels gets what the flag says; the log says so at the start, and the metrics count it.
 func TestChannels(t *testing.T) {
-	for arg, want := range map[string]struct{ log, answer string }{
-		"-channels-open=true":  {"channels are open", `"success":true}`},
-		"-channels-open=false": {"unless -channels-open is given", "-channels-open"},
+	for arg, want := range map[string]struct{ log, answer, metric string }{
+		"-channels-open=true":  {"channels are open", `"success":true}`, `wsgateway_channels_requests_total{type="publish"} 1`},
+		"-channels-open=false": {"unless -channels-open is given", "-channels-open", `wsgateway_channels_refused_total{reason="forbidden"} 1`},
 	} {
 		g, addr, log := startGateway(t, "-only", "binary", "-subprotocol", "other", arg)
 		if strings.Count(log.String(), "channels are") != 1 || !strings.Contains(log.String(), want.log) {
@@ -235,6 +397,9 @@ func TestChannels(t *testing.T) {
 		}
 		if answer := publish(t, addr); !strings.Contains(answer, want.answer) {
 			t.Errorf("%s: answered with %q, want %q", arg, answer, want.answer)
+		}
+		if _, body := get(t, "http://"+g.admin.addr+"/metrics"); !strings.Contains(body, want.metric+"\n") {
+			t.Errorf("%s: no %s among the metrics", arg, want.metric)
 		}
 		if err := g.stop(t.Context()); err != nil {
 			t.Error(err)
@@ -290,12 +455,23 @@ func startGateway(t *testing.T, args ...string) (g *gateway, addr string, log *l
 		t.Fatal(err)
 	}
 	log = &lockedBuffer{}
-	if g, err = start(o, slog.New(slog.NewTextHandler(log, nil))); err != nil {
-		t.Fatal(err)
-	}
+	g = start(t, o, slog.New(slog.NewTextHandler(log, nil)))
 	_, addr, _ = strings.Cut(log.String(), " listen=")
 	addr, _, _ = strings.Cut(addr, " ")
 	return g, addr, log
+}
+
+// start starts a gateway with options. The caller stops it.
+func start(t *testing.T, o *options, log *slog.Logger) *gateway {
+	t.Helper()
+	g, err := prepare(o, log)
+	if err == nil {
+		err = g.serve()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
 
 const channelsRequest = "GET /channels HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +

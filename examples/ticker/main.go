@@ -53,9 +53,11 @@ func newServer(listen string, symbols, watch int, log *slog.Logger) (*market, ne
 		SessionChannels: watch, // each symbol is a channel
 		Reactor: netpoll.Config{
 			// What waits for a client that does not read is the latest price of each symbol it
-			// watches: there has to be room for all of them, and for a few answers.
-			QueueMessages: watch + 100,
-			QueueBytes:    watch*256 + 256<<10, // a waiting price takes some 150
+			// watches, and the last one of each that it has watched meanwhile: at most as many as
+			// there are symbols, however often it changes its mind. The rest is for what is being
+			// sent, and for errors: they have no key, and who lets too many of them wait is closed.
+			QueueMessages: symbols + 100,
+			QueueBytes:    symbols*256 + 256<<10, // a waiting price takes some 150
 		},
 		Routes: []session.Route{{
 			Path:       "/",

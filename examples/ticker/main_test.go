@@ -130,6 +130,50 @@ func TestSlowClientGetsLatestPrices(t *testing.T) {
 	}
 }
 
+// A client that does not read may still watch other symbols, and others again. What it watched before
+// waits too. It stays, and gets the latest price of each symbol that it watches at last.
+func TestSlowClientChangesSymbols(t *testing.T) {
+	const watch, changes = 100, 4
+	m, addr := start(t, watch*changes, watch)
+	c := dial(t, addr)
+	symbols := c.read().Symbols
+	var watched []string
+	for i := range changes {
+		before := watched
+		watched = symbols[i*watch : (i+1)*watch]
+		request, _ := json.Marshal(map[string][]string{"subscribe": watched, "unsubscribe": before})
+		c.send(string(request))
+		for m.srv.MemberCount(watched[watch-1]) == 0 && m.srv.Stats().Sessions == 1 {
+			runtime.Gosched()
+		}
+		// With the first ones the connection is filled, until prices are replaced in its queue.
+		for replaced := m.srv.Stats().Conflated; m.srv.Stats().Conflated < replaced+2*watch; {
+			if m.srv.Stats().Sessions == 0 {
+				t.Fatalf("closed after %d changes: %v", i, m.srv.Stats().SlowConsumers)
+			}
+			for _, name := range watched {
+				m.move(name)
+			}
+		}
+	}
+	if waiting := m.srv.Stats().QueueMessages; waiting <= 2*watch+100 {
+		t.Errorf("%d messages wait: the prices of symbols that it does not watch any more do not", waiting)
+	}
+	c.send(`{}`) // its answer is the end
+	last := make(map[string]float64)
+	for p := c.read(); p.Error == ""; p = c.read() {
+		last[p.Symbol] = p.Price
+	}
+	for _, name := range watched {
+		if last[name] != m.price(name) {
+			t.Errorf("%s: got %.2f at last, want %.2f", name, last[name], m.price(name))
+		}
+	}
+	if st := m.srv.Stats(); st.Sessions != 1 || len(st.SlowConsumers) != 0 {
+		t.Errorf("%d sessions, slow consumers: %v", st.Sessions, st.SlowConsumers)
+	}
+}
+
 // So many watch one symbol that the server's own goroutines publish to them, and more prices come than
 // they can send. Clients come meanwhile. None is left with an old price.
 func TestManyWatchOneSymbol(t *testing.T) {
