@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,7 @@ const (
 type listener struct {
 	addr net.Addr
 	name unix.Sockaddr // addr
+	file os.FileInfo   // of a unix socket that has one
 	loop *loop
 
 	mu sync.Mutex // held for each use of fd, so that it is not closed meanwhile
@@ -52,8 +54,6 @@ type listener struct {
 type acceptor struct {
 	r       *Reactor
 	closing sync.Mutex // held by close from beginning to end
-
-	replacing sync.Mutex // held while a socket file is looked at and replaced
 
 	mu sync.Mutex // guards listeners' rest and closed, and spareFD; taken before a listener's own
 
@@ -338,6 +338,7 @@ func (a *acceptor) close() {
 	}
 	a.mu.Unlock()
 	for _, ln := range fresh {
+		ln.unlink() // while it listens: a successor would replace the file of a dead one, and lose its own
 		for n := 0; ln.watched && n < a.r.cfg.Socket.Backlog; n++ {
 			refuse, ok := a.r.reserve()
 			if !ok {
@@ -355,9 +356,16 @@ func (a *acceptor) close() {
 		_ = unix.Close(ln.fd)
 		ln.fd = -1
 		ln.mu.Unlock()
-		if u, ok := ln.addr.(*net.UnixAddr); ok && u.Name != "" && u.Name[0] != '@' {
-			_ = unix.Unlink(u.Name)
-		}
+	}
+}
+
+// unlink removes the file of a unix socket, unless it is another's by now.
+func (ln *listener) unlink() {
+	if ln.file == nil {
+		return
+	}
+	if file, err := os.Lstat(ln.addr.String()); err == nil && os.SameFile(file, ln.file) {
+		_ = os.Remove(ln.addr.String())
 	}
 }
 

@@ -58,7 +58,7 @@ type Config struct {
 	QueueTotalBytes int64         // outbound queues of all connections, in bytes; default 256 MiB
 	ReadHighWater   int           // with more bytes queued than this, a connection is not read; default 64 KiB
 	WriteStall      time.Duration // queue without progress for this long: reason Stalled; default 10 s
-	CloseTimeout    time.Duration // longest orderly close; default 5 s
+	CloseTimeout    time.Duration // longest orderly close, again and again while the peer takes 4 KiB/s of what is queued; default 5 s
 	HandlerTimeout  time.Duration // how long Close waits for calls of the handler that are under way; default 10 s
 
 	Socket SocketOptions

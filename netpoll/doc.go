@@ -43,8 +43,9 @@
 //
 // Under the write lock of a connection only the locks of the pool of queues and of rare counters
 // are taken, which take none. acceptor.closing is taken before acceptor.mu, and that before a
-// listener's. Reactor.life is taken before acceptor.mu and before a loop's, and acceptor.replacing
-// before Reactor.life. A worker's lock is taken alone. No lock is held while a Handler is called.
+// listener's. Reactor.life is taken before acceptor.mu and before a loop's, and the lock of a socket
+// file's directory, which other processes may hold, before Reactor.life. A worker's lock is taken alone. No
+// lock is held while a Handler is called.
 //
 // # Faults of a handler
 //

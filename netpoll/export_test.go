@@ -58,3 +58,17 @@ func (r *Reactor) WriteBroken(c Conn, p []byte) error {
 	s.wflags |= wBroken
 	return r.write(c, s, &outgoing{body: p, msgs: 1}, nil)
 }
+
+// Due reports whether c has a deadline that has passed.
+func (r *Reactor) Due(c Conn) bool { return r.due(c) }
+
+// SetSendBuffer makes the kernel's buffer behind c as small as n, or as the kernel allows.
+func (r *Reactor) SetSendBuffer(c Conn, n int) error {
+	s := r.slots.At(c.Index())
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	return unix.SetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n)
+}
+
+// Corked reports whether a turn collects what is sent to c.
+func (r *Reactor) Corked(c Conn) bool { return r.slots.At(c.Index()).cork.Load() != 0 }

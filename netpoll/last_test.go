@@ -244,3 +244,61 @@ func TestDeadlineOfOneWhoSendsAllTheTime(t *testing.T) {
 	}
 	t.Error("not told in 10 s")
 }
+
+// Whoever takes what is queued when the connection is closed gets it all, if it takes it fast enough.
+func TestCloseWaitsForWhoReads(t *testing.T) {
+	const timeout, size = 5 * time.Second, 200 << 10
+	for name, tt := range map[string]struct {
+		chunk int // that is read in each CloseTimeout
+		all   bool
+	}{
+		"fast enough": {40 << 10, true},
+		"too slow":    {10 << 10, false},
+		"not at all":  {0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			noted := make(chan bool, 1)
+			r, c, peer := pairWith(t, netpoll.Config{CloseTimeout: timeout, QueueBytes: 1 << 20}, &funcs{
+				notice: func(t *netpoll.Turn, _ netpoll.Reason) { t.CloseFlushed(false); noted <- true },
+				closed: func(_ *netpoll.Turn, err error) { ended <- err },
+			})
+			sent := 0
+			for r.Queued(c) < size {
+				if err := r.Send(c, netpoll.Prefix{}, make([]byte, 1000)); err != nil {
+					t.Fatal(err)
+				}
+				sent += 1000
+			}
+			if err := r.Wake(c); err != nil {
+				t.Fatal(err)
+			}
+			<-noted
+			if err := peer.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			read := func(n int) (err error) {
+				n, err = io.ReadFull(peer, make([]byte, n))
+				got += n
+				return err
+			}
+			periods := 0
+			for len(ended) == 0 && r.At(c.Index()) == c {
+				if err := read(tt.chunk); err != nil {
+					break
+				}
+				tick(r, timeout) // its turn sends what there is room for by now, and sees
+				eventually(t, "the deadline is seen", func() bool { return !r.Due(c) || r.At(c.Index()) != c })
+				if periods++; periods > 100 {
+					t.Fatal("it does not end")
+				}
+			}
+			for read(1) == nil {
+			}
+			if err := <-ended; tt.all != (err == nil) || tt.all != (got == sent) {
+				t.Errorf("read %d of %d bytes in %d periods, closed with %v", got, sent, periods, err)
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -49,7 +50,7 @@ func (r *Reactor) Listen(addr string, reusePort bool) (net.Addr, error) {
 		return nil, listenError(addr, err)
 	}
 	defer ln.Close()
-	got, err := r.adopt(ln, ln.(*net.TCPListener).SyscallConn)
+	got, err := r.adopt(ln, nil, ln.(*net.TCPListener).SyscallConn)
 	if err != nil {
 		return nil, listenError(addr, err)
 	}
@@ -57,10 +58,16 @@ func (r *Reactor) Listen(addr string, reusePort bool) (net.Addr, error) {
 }
 
 func (r *Reactor) listenUnix(path string) (net.Addr, error) {
-	r.acceptor.replacing.Lock()
-	defer r.acceptor.replacing.Unlock()
+	hasFile := path != "" && !strings.HasPrefix(path, "@")
+	if hasFile {
+		unlock, err := lockDir(filepath.Dir(path))
+		if err != nil {
+			return nil, listenError("unix:"+path, err)
+		}
+		defer unlock()
+	}
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if errors.Is(err, unix.EADDRINUSE) && !strings.HasPrefix(path, "@") && deadSocket(path) {
+	if errors.Is(err, unix.EADDRINUSE) && hasFile && deadSocket(path) {
 		_ = os.Remove(path)
 		ln, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	}
@@ -68,12 +75,44 @@ func (r *Reactor) listenUnix(path string) (net.Addr, error) {
 		return nil, listenError("unix:"+path, err)
 	}
 	defer ln.Close()
-	got, err := r.adopt(ln, ln.SyscallConn)
+	var file os.FileInfo
+	if hasFile {
+		if file, err = os.Lstat(path); err != nil {
+			return nil, listenError("unix:"+path, err)
+		}
+	}
+	got, err := r.adopt(ln, file, ln.SyscallConn)
 	if err != nil {
 		return nil, listenError("unix:"+path, err)
 	}
 	ln.SetUnlinkOnClose(false) // the net.Listener is closed, the socket lives on
 	return got, nil
+}
+
+// lockTimeout is how long Listen waits for others that listen in the same directory.
+const lockTimeout = 3 * time.Second
+
+// lockDir takes the lock of a directory (flock(2)), which is held while a socket file is looked at and
+// replaced: of two processes that find the same dead one, both could replace it, and one the other's.
+func lockDir(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, os.ErrPermission) {
+		return func() {}, nil // sockets can be made in it all the same
+	}
+	if err != nil {
+		return nil, err
+	}
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EWOULDBLOCK) && time.Since(begin) < lockTimeout {
+			continue
+		}
+		_ = f.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
 }
 
 // deadSocket reports whether path is a socket that nobody listens on.
@@ -100,7 +139,7 @@ func listenError(addr string, err error) error {
 
 // adopt adds a duplicate of a net.Listener's descriptor. The original is to be closed, since Go's
 // own poller watches it.
-func (r *Reactor) adopt(ln net.Listener, raw func() (syscall.RawConn, error)) (net.Addr, error) {
+func (r *Reactor) adopt(ln net.Listener, file os.FileInfo, raw func() (syscall.RawConn, error)) (net.Addr, error) {
 	rc, err := raw()
 	if err != nil {
 		return nil, err
@@ -112,7 +151,7 @@ func (r *Reactor) adopt(ln net.Listener, raw func() (syscall.RawConn, error)) (n
 	}
 	name, err := r.prepare(fd)
 	if err == nil {
-		err = r.acceptor.add(&listener{fd: fd, addr: ln.Addr(), name: name})
+		err = r.acceptor.add(&listener{fd: fd, addr: ln.Addr(), name: name, file: file})
 	}
 	if err != nil {
 		_ = unix.Close(fd)

@@ -76,6 +76,7 @@ type outQueue struct {
 	keyed  *keys         // where segments with a key are; nil if there are none
 	conn   atomic.Uint64 // whose it is, 0 while free
 	moved  atomic.Uint32 // tick of the last progress, or of its creation
+	asked  uint32        // bytes that waited when Turn.progress was called last, 0 for never
 }
 
 // waiting returns how many segments wait. Against Config.QueueMessages it is they that count:
@@ -140,7 +141,10 @@ func (r *Reactor) SendFinal(c Conn, p []byte) error {
 
 // SendUrgent is Send for a message that only matters if it is the latest of its kind, such as a
 // pong (RFC 6455 §5.5.3). Where messages wait it overtakes all but the one that has been begun,
-// and takes the place of an urgent one that still waits. It never fills the queue.
+// and takes the place of an urgent one that still waits. It never fills the queue: where all queues
+// together are full it is dropped.
+//
+// Errors: ErrClosed; ErrQueueFull if an earlier message was refused.
 func (r *Reactor) SendUrgent(c Conn, prefix Prefix, body []byte) error {
 	return r.send(c, outgoing{head: prefix.b[:prefix.n], body: body}, nil, sendUrgent)
 }
@@ -210,6 +214,11 @@ func (r *Reactor) send(c Conn, m outgoing, shared []byte, flags uint8) error {
 	m.msgs, m.force, m.final = 1, final != 0, final != 0
 	err := r.write(c, s, &m, shared)
 	broken := s.wflags&wBroken != 0
+	if urgent && err == ErrQueueFull { // all queues together are full, nothing of it has been sent
+		s.wmu.Unlock()
+		r.stats.dropped.Add(1)
+		return nil
+	}
 	if err == ErrQueueFull {
 		s.wflags |= wFull
 	}
@@ -413,6 +422,11 @@ func (r *Reactor) dropQueue(s *slot) {
 		r.unqueue(s, q, seg.size(), int(seg.msgs))
 		r.stats.dropped.Add(uint64(seg.msgs))
 	}
+	if q.urgent != nil {
+		r.unqueue(s, q, len(q.urgent)+segmentCost, 1)
+		r.stats.dropped.Add(1)
+		q.urgent = nil
+	}
 	q.keyed = nil // only the front and a final message are left, which nothing replaces
 	n := from + copy(q.segs[from:], q.segs[to:])
 	clear(q.segs[n:])
@@ -429,7 +443,7 @@ func (r *Reactor) freeQueue(s *slot) {
 		r.stats.dropped.Add(uint64(q.msgs))
 	}
 	r.unqueue(s, q, int(s.queued.Load()), q.msgs)
-	q.segs, q.head, q.msgs, q.urgent, q.keyed = nil, 0, 0, nil, nil
+	q.segs, q.head, q.msgs, q.urgent, q.keyed, q.asked = nil, 0, 0, nil, nil, 0
 	q.conn.Store(0)
 	r.outs.Put(s.out - 1)
 	s.out = 0

@@ -64,7 +64,7 @@ type Stats struct {
 	ReadBytes    uint64
 	SentBytes    uint64 // taken by the kernel, which is not "received"
 	SentMessages uint64 // likewise
-	Dropped      uint64 // messages accepted or refused that will never be sent
+	Dropped      uint64 // messages accepted or refused that will never be sent; of a turn that was cut off all that it collected
 	Superseded   uint64 // urgent messages in whose place a later one was sent
 
 	// Messages lost by policy, none of them in Dropped: for DropOldest, for DropNewest (and for

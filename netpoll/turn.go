@@ -121,8 +121,11 @@ func (t *Turn) CloseFlushed(linger bool) {
 
 // Abort closes the connection at the end of this turn, and refuses to send from now on. What is
 // queued is dropped; where the kernel still holds data it is dropped as well, and the peer gets a
-// RST.
+// RST. err is what Closed is told.
 func (t *Turn) Abort(err error) {
+	if err == nil {
+		err = errFlushed // what is nil for Closed
+	}
 	if t.done == nil {
 		t.done, t.rst = err, true
 		t.setFinal()
@@ -393,6 +396,27 @@ func (t *Turn) read() (more Reason) {
 	}
 }
 
+// closeRate is how many bytes a second a peer has to take of what is queued when the connection is being
+// closed, to be given another CloseTimeout for the rest.
+const closeRate = 4 << 10
+
+// progress reports whether the peer has taken enough of what is queued since it was asked last.
+func (t *Turn) progress() bool {
+	s, r := t.s, t.r
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if s.out == 0 {
+		return false
+	}
+	q, queued := r.outs.At(s.out-1), s.queued.Load()
+	before := q.asked
+	q.asked = queued
+	if before == 0 { // the first time: what there was then is not known
+		return Since(q.moved.Load(), r.now.Load()) < r.cfg.CloseTimeout
+	}
+	return before > queued && float64(before-queued) >= closeRate*r.cfg.CloseTimeout.Seconds()
+}
+
 // closing moves an orderly close along: flush, shut our side down, discard input until the
 // peer closes or the deadline is reached.
 func (t *Turn) closing(why Reason) (more Reason) {
@@ -432,6 +456,8 @@ func (t *Turn) closing(why Reason) (more Reason) {
 	switch {
 	case s.oflags&oShut != 0 && s.drain == 0:
 		t.done = errFlushed
+	case why&Deadline != 0 && t.r.due(t.c) && t.progress():
+		t.r.setDue(t.c, t.r.cfg.CloseTimeout)
 	case why&Deadline != 0 && t.r.due(t.c):
 		t.done, t.rst = ErrCloseTimeout, s.queued.Load() > 0
 	}

@@ -38,7 +38,11 @@ func (s *Server) failed(c conn, l *local, status int, err error) {
 // accessAttrs returns what the access log says of a handshake. The query is not said: it may hold a
 // token.
 func (s *Server) accessAttrs(peer netip.AddrPort, r *wsproto.Request, status int) []slog.Attr {
-	attrs := []slog.Attr{slog.String("remote", peer.String()), slog.Int("status", status)}
+	remote := "unix"
+	if peer.IsValid() {
+		remote = peer.String()
+	}
+	attrs := []slog.Attr{slog.String("remote", remote), slog.Int("status", status)}
 	if r != nil {
 		agent, _ := r.Header("User-Agent")
 		attrs = append(attrs, slog.String("method", string(r.Method)), slog.String("host", string(r.Host)), slog.String("path", string(r.Path)),

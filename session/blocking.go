@@ -143,13 +143,15 @@ func (e *executor) run(w *callWatch) {
 	var l *lane
 	defer func() {
 		if l != nil {
+			defer func() { // exited may call a handler, which may do so again
+				e.mu.Lock()
+				e.calling--
+				e.mu.Unlock()
+				go e.run(w)
+				e.again(l)
+			}()
 			w.leave()
 			e.srv.exited(l.c)
-			e.mu.Lock()
-			e.calling--
-			e.mu.Unlock()
-			go e.run(w)
-			e.again(l)
 		}
 	}()
 	for {

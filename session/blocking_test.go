@@ -226,7 +226,7 @@ func TestBlockingHandshake(t *testing.T) {
 	_, addr := start(t, cfg)
 
 	// It takes as long as it takes, but no longer than a handshake may.
-	if resp, _ := request(t, addr, "GET /late", upgradeFields); resp.StatusCode != http.StatusRequestTimeout {
+	if resp, _ := request(t, addr, "GET /late", upgradeFields); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("status %d for a judge that does not return", resp.StatusCode)
 	}
 	close(gate)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -80,6 +81,10 @@ func (e events) Notice(t *netpoll.Turn, why netpoll.Reason) {
 			s.drop(t, rec)
 			return
 		}
+		if why&netpoll.Deadline != 0 && s.exec != nil && s.exec.busy(c) {
+			s.giveUpAsking(t, rec)
+			return
+		}
 		if why&netpoll.Deadline != 0 {
 			s.stats.evictions.Inc("handshake_timeout")
 			if rec.part == 0 {
@@ -146,7 +151,7 @@ func (e events) Closed(t *netpoll.Turn, err error) {
 		s.stats.handshake(statusAborted)
 		s.failed(c, t.Local().(*local), statusAborted, nil)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, netpoll.ErrPanic) { // that was a handler's end, perhaps OnError's
 		s.fault(t, rec, fmt.Errorf("%w: %w", ErrBroken, err))
 	}
 	if err != nil && s.log.Enabled(context.Background(), slog.LevelDebug) {

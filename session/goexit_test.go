@@ -186,3 +186,48 @@ func TestGoexitOnMembership(t *testing.T) {
 		t.Error("not counted")
 	}
 }
+
+// The pool for calls that may block keeps its size, and the session gets its OnClose, even if what is called
+// as its handler has ended the goroutine does so, too.
+func TestGoexitTwice(t *testing.T) {
+	ended := make(ends, 2)
+	srv, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{
+		Path:     "/",
+		Blocking: true,
+		Handler: session.HandlerFuncs{
+			Message: func(s session.Session, m session.Message) {
+				if string(m.Data) == "end" {
+					runtime.Goexit()
+				}
+				_ = s.Send(m.Opcode, m.Data)
+			},
+			Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
+		},
+		Farewell: func(session.Session, wsproto.StatusCode, string) []byte { runtime.Goexit(); return nil },
+	}}})
+	c := dial(t, addr, "/")
+	c.text("end")
+	c.send(c.read()) // the answer to the Close frame
+	c.wantEOF()
+	ended.want(t, session.CloseInfo{Code: 1011, Initiator: session.ByServer, Clean: true})
+	other := dial(t, addr, "/")
+	other.text("served")
+	other.want(ws.OpText, "served")
+	if b := srv.Stats().Blocking; b.Size != 1 || b.Busy > 1 {
+		t.Errorf("%+v", b)
+	}
+}
+
+// An OnError that ends the goroutine is not called again for that.
+func TestOnErrorOnce(t *testing.T) {
+	errs, ended := make(chan error, 2), make(ends, 1)
+	_, addr := start(t, oneRoute(session.HandlerFuncs{
+		Error: func(_ session.Session, err error) { errs <- err; runtime.Goexit() },
+		Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
+	}))
+	dial(t, addr, "/").Close()
+	ended.want(t, session.CloseInfo{Code: 1006, Initiator: session.ByTransport})
+	if len(errs) != 1 {
+		t.Errorf("OnError was called %d times", len(errs))
+	}
+}

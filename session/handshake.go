@@ -55,7 +55,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	l.head = string(l.req.Method) == "HEAD"
 	if err == nil {
 		l.reqOf = c
-		defer func() { l.reqOf = 0 }()
+		defer func() { l.reqOf, l.head = 0, false }() // a handler may end the goroutine
 	}
 	if err == nil && n < len(p) {
 		// A client must wait for the answer (RFC 6455 §4.1). What comes before it may be
@@ -169,6 +169,19 @@ func copyRequest(head []byte, limits *wsproto.HeadLimits) *wsproto.Request {
 	r := new(wsproto.Request)
 	_ = wsproto.ParseRequest(bytes.Clone(head), limits, r) // it was correct
 	return r
+}
+
+// giveUpAsking refuses a request that its route has not decided about in time, which is not the client's
+// fault.
+func (s *Server) giveUpAsking(t *netpoll.Turn, rec *record) {
+	l := t.Local().(*local)
+	head := s.parts.At(rec.part - 1).head
+	if n, err := wsproto.HeadEnd(head, 0, &s.cfg.Head); err == nil && wsproto.ParseRequest(head[:n], &s.cfg.Head, &l.req) == nil {
+		l.head = string(l.req.Method) == "HEAD"
+		l.reqOf = t.Conn()
+		defer func() { l.reqOf = 0 }()
+	}
+	s.refuse(t, rec, wsproto.ErrOverloaded)
 }
 
 // judge has a route that may block decide about a request, unless it is busy with that. Until it has,
@@ -320,7 +333,8 @@ func (s *Server) appendAnswer(dst []byte, c conn, head bool, err error) ([]byte,
 		}
 		s.log.Error("invalid response of a route", "session", s.ids.encode(c), "status", response.Status)
 		refusal = wsproto.ErrInternal
-	case errors.As(err, &refusal) && refusal != nil && 400 <= refusal.Status && refusal.Status <= 599:
+	case errors.As(err, &refusal) && refusal != nil && 400 <= refusal.Status && refusal.Status <= 599 &&
+		(refusal != wsproto.ErrInternal || err == refusal):
 	default:
 		s.log.Error("handshake failed", "session", s.ids.encode(c), "err", err)
 		refusal = wsproto.ErrInternal

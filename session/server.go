@@ -171,7 +171,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // ErrHandlerStuck is returned by Close and Shutdown when calls of handlers have not returned within
-// Config.HandlerTimeout. The sessions of these calls end when they return; all others have ended.
+// Config.HandlerTimeout. The sessions of these calls end when they return; all others have ended, but for OnClose
+// of blocking routes (Route.Blocking) where such calls hold the whole pool.
 var ErrHandlerStuck = errors.New("session: calls of handlers do not return")
 
 // Close ends the server at once: every session ends without a closing handshake. It waits for calls of
@@ -194,8 +195,8 @@ func (s *Server) close() (err error) {
 	if started {
 		s.stopSweep()
 		s.sweeping.Wait()
-		s.fanout.close()
 	}
+	s.fanout.close()
 	begin := time.Now()
 	// left is how long may still be waited, and a tenth of all for what has only just begun.
 	left := func() time.Duration { return max(s.cfg.HandlerTimeout-time.Since(begin), s.cfg.HandlerTimeout/10) }

@@ -1,0 +1,139 @@
+package session_test
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"wsgateway/netpoll"
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+const handshake = "GET /path HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+// A route that takes too long to decide about a request is not the client's fault.
+func TestSlowUpgradeIsNotTheClients(t *testing.T) {
+	fails, asked, leave := make(chan session.Failure, 1), make(chan bool), make(chan bool)
+	srv, addr := start(t, session.Config{
+		HandshakeTimeout: 50 * time.Millisecond,
+		OnFail: func(f session.Failure) {
+			if f.Request == nil || string(f.Request.Path) != "/path" {
+				t.Errorf("OnFail has the request %+v", f.Request)
+			}
+			fails <- f
+		},
+		Routes: []session.Route{{Path: "/*", Blocking: true, Handler: session.Echo{}, OnUpgrade: func(*session.Upgrade) error {
+			asked <- true
+			<-leave
+			return nil
+		}}},
+	})
+	answer := make(chan string)
+	go func() { answer <- raw(t, addr, handshake) }()
+	<-asked
+	if got := <-answer; got != "HTTP/1.1 503 Service Unavailable" {
+		t.Errorf("answered with %q", got)
+	}
+	close(leave)
+	if f := <-fails; f.Status != http.StatusServiceUnavailable {
+		t.Errorf("OnFail(%+v)", f)
+	}
+	if n := srv.Stats().Evictions["handshake_timeout"]; n != 0 {
+		t.Errorf("%d clients blamed", n)
+	}
+}
+
+// What is wrong with an answer of a route is found in the log.
+func TestWrongHeaderIsLogged(t *testing.T) {
+	var log lines
+	_, addr := start(t, session.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Routes: []session.Route{{
+		Path:    "/*",
+		Handler: session.Echo{},
+		OnUpgrade: func(u *session.Upgrade) error {
+			u.Header = []wsproto.Field{{Name: "Not a name", Value: "x"}}
+			return nil
+		},
+	}}})
+	if got := raw(t, addr, handshake); got != "HTTP/1.1 500 Internal Server Error" {
+		t.Errorf("answered with %q", got)
+	}
+	if !strings.Contains(log.String(), "Not a name") {
+		t.Errorf("logged %q", log.String())
+	}
+}
+
+// A HEAD request whose handler ends the goroutine has no effect on the answer to another client.
+func TestHeadIsForgotten(t *testing.T) {
+	_, addr := start(t, session.Config{
+		HandshakeTimeout: 50 * time.Millisecond,
+		Reactor:          netpoll.Config{Workers: 1, InlineBatch: netpoll.NoInline},
+		Routes:           []session.Route{{Path: "/", HTTP: func(*wsproto.Request) *wsproto.Response { runtime.Goexit(); return nil }}},
+	})
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
+	if n, err := c.Read(make([]byte, 1)); err == nil {
+		t.Fatalf("%d bytes instead of a reset", n)
+	}
+	res, err := http.Get("http://" + addr + "/nowhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if n, err := res.Body.Read(make([]byte, 100)); n == 0 || int64(n) != res.ContentLength {
+		t.Errorf("%d bytes of %d, %v", n, res.ContentLength, err)
+	}
+}
+
+// Of clients of a unix socket no address is known.
+func TestAccessLogOfUnixSocket(t *testing.T) {
+	var access lines
+	srv, err := session.NewServer(session.Config{
+		AccessLog: slog.New(slog.NewTextHandler(&access, nil)),
+		Routes:    []session.Route{{Path: "/", Handler: session.Echo{}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := srv.Listen("unix:"+path, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	upgrade(t, conn)
+	eventually(t, func() bool { return strings.Contains(access.String(), "remote=unix ") })
+}
+
+// What is published on a server that was closed before it was started is dropped, and does not wait.
+func TestPublishWithoutStart(t *testing.T) {
+	srv, err := session.NewServer(oneRoute(session.Echo{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_ = srv.SendAll("", session.Prepare(wsproto.OpText, []byte("x")))
+	if n := srv.Waiting(); n != 0 {
+		t.Errorf("%d publications wait", n)
+	}
+}
