@@ -202,7 +202,7 @@ func TestDescriptorZero(t *testing.T) {
 // A peer that never stops sending, so that no turn reads all of it, is not excused for ever.
 func TestDeadlineOfOneWhoSendsAllTheTime(t *testing.T) {
 	const timeout = time.Second
-	told := make(chan time.Duration, 1)
+	told, gone := make(chan time.Duration, 1), make(chan error, 1)
 	var reads atomic.Int64
 	h := &funcs{
 		data: func(t *netpoll.Turn, p []byte) {
@@ -217,6 +217,7 @@ func TestDeadlineOfOneWhoSendsAllTheTime(t *testing.T) {
 				t.Abort(nil)
 			}
 		},
+		closed: func(_ *netpoll.Turn, err error) { gone <- err },
 	}
 	r, addr := start(t, netpoll.Config{TurnBytes: 1, ReadBuffer: 1, CloseTimeout: 5 * time.Second}, h)
 	c := dial(t, addr)
@@ -239,6 +240,9 @@ func TestDeadlineOfOneWhoSendsAllTheTime(t *testing.T) {
 		}
 		if overdue := <-told; overdue < 5*time.Second || overdue > 6*time.Second {
 			t.Errorf("told %v behind the deadline, with input that had not been read", overdue)
+		}
+		if err := <-gone; err != nil {
+			t.Errorf("aborted without an error, closed with %v", err)
 		}
 		return
 	}

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -86,13 +87,15 @@ func TestHeadIsForgotten(t *testing.T) {
 	if n, err := c.Read(make([]byte, 1)); err == nil {
 		t.Fatalf("%d bytes instead of a reset", n)
 	}
-	res, err := http.Get("http://" + addr + "/nowhere")
+	other, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
-	if n, err := res.Body.Read(make([]byte, 100)); n == 0 || int64(n) != res.ContentLength {
-		t.Errorf("%d bytes of %d, %v", n, res.ContentLength, err)
+	defer other.Close()
+	fmt.Fprint(other, "GET / HTTP/1.1\r\nHo") // and nothing more: nobody knows its method when it is refused
+	answer, err := io.ReadAll(other)
+	if head, body, _ := strings.Cut(string(answer), "\r\n\r\n"); !strings.HasPrefix(head, "HTTP/1.1 408 ") || body == "" || err != nil {
+		t.Errorf("answered with %q, %v", answer, err)
 	}
 }
 
