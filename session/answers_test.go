@@ -24,7 +24,7 @@ const handshake = "GET /path HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgra
 func TestSlowUpgradeIsNotTheClients(t *testing.T) {
 	fails, asked, leave := make(chan session.Failure, 1), make(chan bool), make(chan bool)
 	srv, addr := start(t, session.Config{
-		HandshakeTimeout: 50 * time.Millisecond,
+		HandshakeTimeout: time.Second,
 		OnFail: func(f session.Failure) {
 			if f.Request == nil || string(f.Request.Path) != "/path" {
 				t.Errorf("OnFail has the request %+v", f.Request)
@@ -74,7 +74,7 @@ func TestWrongHeaderIsLogged(t *testing.T) {
 // A HEAD request whose handler ends the goroutine has no effect on the answer to another client.
 func TestHeadIsForgotten(t *testing.T) {
 	_, addr := start(t, session.Config{
-		HandshakeTimeout: 50 * time.Millisecond,
+		HandshakeTimeout: time.Second,
 		Reactor:          netpoll.Config{Workers: 1, InlineBatch: netpoll.NoInline},
 		Routes:           []session.Route{{Path: "/", HTTP: func(*wsproto.Request) *wsproto.Response { runtime.Goexit(); return nil }}},
 	})
