@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -102,27 +101,9 @@ func TestHeadIsForgotten(t *testing.T) {
 // Of clients of a unix socket no address is known.
 func TestAccessLogOfUnixSocket(t *testing.T) {
 	var access lines
-	srv, err := session.NewServer(session.Config{
-		AccessLog: slog.New(slog.NewTextHandler(&access, nil)),
-		Routes:    []session.Route{{Path: "/", Handler: session.Echo{}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Close()
-	path := filepath.Join(t.TempDir(), "s")
-	if _, err := srv.Listen("unix:"+path, false); err != nil {
-		t.Fatal(err)
-	}
-	if err := srv.Start(); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	upgrade(t, conn)
+	cfg := oneRoute(session.Echo{})
+	cfg.AccessLog = slog.New(slog.NewTextHandler(&access, nil))
+	dialUnix(t, cfg)
 	eventually(t, func() bool { return strings.Contains(access.String(), "remote=unix ") })
 }
 

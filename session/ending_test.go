@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"net"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -36,24 +34,7 @@ func TestTooSlowSeesNoGap(t *testing.T) {
 				if why == "stalled" {
 					cfg.Reactor.WriteStall = 20 * time.Millisecond
 				}
-				srv, err := session.NewServer(cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer srv.Close()
-				path := filepath.Join(t.TempDir(), "s") // whose buffer is small
-				if _, err := srv.Listen("unix:"+path, false); err != nil {
-					t.Fatal(err)
-				}
-				if err := srv.Start(); err != nil {
-					t.Fatal(err)
-				}
-				conn, err := net.Dial("unix", path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				c := upgrade(t, conn)
+				c := dialUnix(t, cfg) // its buffer is small
 				s := <-opened
 				p := make([]byte, 2000)
 				for n := uint32(1); why == "queue full" || s.BufferedAmount() < 100_000; n++ {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -78,9 +79,26 @@ func connect(t testing.TB, addr, path string) *client {
 	return &client{t, conn, br}
 }
 
-// upgrade makes a client of a connection.
-func upgrade(t testing.TB, conn net.Conn) *client {
+// dialUnix runs a server on a unix socket until the test ends, and returns a client of it.
+func dialUnix(t testing.TB, cfg session.Config) *client {
 	t.Helper()
+	srv, err := session.NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := srv.Listen("unix:"+path, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}

@@ -134,8 +134,11 @@ func TestTerminate(t *testing.T) {
 }
 
 func TestLatency(t *testing.T) {
-	sessions := make(chan session.Session, 1)
-	_, addr := start(t, oneRoute(session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { sessions <- s }}))
+	sessions, ended := make(chan session.Session, 1), make(ends, 1)
+	_, addr := start(t, oneRoute(session.HandlerFuncs{
+		Open:  func(s session.Session, _ *wsproto.Request) { sessions <- s },
+		Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
+	}))
 	c := dial(t, addr, "/")
 	s := <-sessions
 	if d := s.Latency(); d != 0 {
@@ -158,7 +161,7 @@ func TestLatency(t *testing.T) {
 		}
 	}
 	c.Close()
-	eventually(t, func() bool { return !s.IsAvailable() })
+	ended.want(t, session.CloseInfo{Code: 1006, Initiator: session.ByTransport})
 	if d := s.Latency(); d != 0 {
 		t.Errorf("%v after the end", d)
 	}

@@ -1,0 +1,75 @@
+package netpoll
+
+import "golang.org/x/sys/unix"
+
+// drainMax bounds the input that is read and thrown away for a peer that has been told that
+// the connection is over.
+const drainMax = 64 << 20
+
+// closeRate is how many bytes a second a peer has to take of what is queued when the connection is being
+// closed, to be given another CloseTimeout for the rest.
+const closeRate = 4 << 10
+
+// progress reports whether the peer has taken enough of what is queued since it was asked last.
+func (t *Turn) progress() bool {
+	s, r := t.s, t.r
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if s.out == 0 {
+		return false
+	}
+	q, queued := r.outs.At(s.out-1), s.queued.Load()
+	before := q.asked
+	q.asked = queued
+	if before == 0 { // the first time: what there was then is not known
+		return Since(q.moved.Load(), r.now.Load()) < r.cfg.CloseTimeout
+	}
+	return before > queued && float64(before-queued) >= closeRate*r.cfg.CloseTimeout.Seconds()
+}
+
+// closing moves an orderly close along: flush, shut our side down, discard input until the
+// peer closes or the deadline is reached.
+func (t *Turn) closing(why Reason) (more Reason) {
+	s := t.s
+	if s.queued.Load() == 0 && s.oflags&oShut == 0 {
+		s.oflags |= oShut
+		if err := unix.Shutdown(int(s.fd), unix.SHUT_WR); err != nil {
+			t.done = err
+			return 0
+		}
+	}
+	for budget := t.r.cfg.TurnBytes; s.drain > 0; {
+		if budget <= 0 {
+			more = Readable
+			break
+		}
+		n, errno := recvBytes(s.fd, t.buf)
+		if n > 0 {
+			budget -= n
+			s.drain -= uint32(min(n, int(s.drain)))
+			continue
+		}
+		if errno == unix.EINTR {
+			continue
+		}
+		switch {
+		case errno == 0:
+			s.drain = 0
+		case errno != unix.EAGAIN:
+			t.done = errno
+			return 0
+		case s.oflags&(oShut|oLinger) == oShut:
+			s.drain = 0
+		}
+		break
+	}
+	switch {
+	case s.oflags&oShut != 0 && s.drain == 0:
+		t.done = errFlushed
+	case why&Deadline != 0 && t.r.due(t.c) && t.progress():
+		t.r.setDue(t.c, t.r.cfg.CloseTimeout)
+	case why&Deadline != 0 && t.r.due(t.c):
+		t.done, t.rst = ErrCloseTimeout, s.queued.Load() > 0
+	}
+	return more
+}
