@@ -19,7 +19,8 @@ import (
 // '@' in front of the name for the abstract namespace). reusePort lets several processes
 // listen on one TCP port; the kernel spreads new connections over them by hash.
 //
-// A socket file that nobody listens on any more is replaced. After Start the error is
+// A socket file that nobody listens on any more is replaced. Meanwhile others that listen in its directory
+// wait, for 3 s at most (flock(2)). After Start the error is
 // ErrStarted, after StopAccepting ErrStopped, and after Close ErrReactorClosed.
 func (r *Reactor) Listen(addr string, reusePort bool) (net.Addr, error) {
 	r.life.Lock()
@@ -111,6 +112,9 @@ func lockDir(dir string) (unlock func(), err error) {
 			continue
 		}
 		_ = f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return func() {}, nil // a file system without locks
+		}
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
 }
