@@ -2,7 +2,7 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Channels is what a channels.Target counts. It has the fields of channels.Stats, which this package does
+// Channels is what a webpubsub.Target counts. It has the fields of webpubsub.Stats, which this package does
 // not import, so that one converts to the other.
 type Channels struct {
 	Joins, Leaves, Publishes, Pings uint64
@@ -12,7 +12,7 @@ type Channels struct {
 	Malformed                       uint64
 }
 
-// RegisterChannels registers the metrics of a channels.Target with reg. stats is called once for each
+// RegisterChannels registers the metrics of a webpubsub.Target with reg. stats is called once for each
 // scrape, from any goroutine; its Refused should have all reasons from the start.
 func RegisterChannels(reg prometheus.Registerer, stats func() Channels) error {
 	return reg.Register(channelsCollector{stats})

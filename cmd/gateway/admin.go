@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"wsgateway/channels"
+	"wsgateway/webpubsub"
 	"wsgateway/metrics"
 	"wsgateway/session"
 )
@@ -27,7 +27,7 @@ type admin struct {
 }
 
 // newAdmin listens, and serves nothing yet.
-func newAdmin(addr string, server *session.Server, target *channels.Target, log *slog.Logger) (*admin, error) {
+func newAdmin(addr string, server *session.Server, target *webpubsub.Target, log *slog.Logger) (*admin, error) {
 	reg := prometheus.NewRegistry()
 	if err := metrics.Register(reg, buildVersion(), server.Stats); err != nil {
 		return nil, err

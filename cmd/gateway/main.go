@@ -6,7 +6,7 @@
 //
 // Without flags it listens on :8080. "/" sends every message back, "/broadcast" sends it to
 // everybody there. On "/channels" clients publish and subscribe with the subprotocol
-// json.webpubsub.azure.v1, see package channels; they may where -listen has loopback addresses and
+// json.webpubsub.azure.v1, see package webpubsub; they may where -listen has loopback addresses and
 // unix sockets only, but for web pages that come from elsewhere, or -channels-open says so. Metrics
 // and health are served on 127.0.0.1:8081: /metrics, /livez, /readyz.
 //
@@ -34,7 +34,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wsgateway/channels"
+	"wsgateway/webpubsub"
 	"wsgateway/netpoll"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -137,7 +137,7 @@ func prepare(o *options, log *slog.Logger) (*gateway, error) {
 		return nil, fmt.Errorf("-max-conns %d: the limit of open files (RLIMIT_NOFILE) is %d and leaves room for %d", o.maxConns, fds, most)
 	}
 	open := o.openChannels()
-	target, err := channels.New(channels.Config{Open: open, Hint: "the gateway permits it with -channels-open"})
+	target, err := webpubsub.New(webpubsub.Config{Open: open, Hint: "the gateway permits it with -channels-open"})
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package channels_test
+package webpubsub_test
 
 import (
 	"errors"
@@ -8,13 +8,13 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"wsgateway/channels"
+	"wsgateway/webpubsub"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
 
 func TestGrant(t *testing.T) {
-	var p channels.Permissions
+	var p webpubsub.Permissions
 	for role, known := range map[string]bool{
 		"webpubsub.joinLeaveGroup.a":  true,
 		"webpubsub.sendToGroup.b.c":   true,
@@ -30,7 +30,7 @@ func TestGrant(t *testing.T) {
 	if p.JoinAll || p.SendAll || len(p.Join) != 1 || p.Join[0] != "a" || len(p.Send) != 1 || p.Send[0] != "b.c" {
 		t.Errorf("granted %+v", p)
 	}
-	if !p.Grant(channels.RoleJoinLeaveGroup) || !p.JoinAll || p.SendAll || !p.Grant(channels.RoleSendToGroup) || !p.SendAll {
+	if !p.Grant(webpubsub.RoleJoinLeaveGroup) || !p.JoinAll || p.SendAll || !p.Grant(webpubsub.RoleSendToGroup) || !p.SendAll {
 		t.Errorf("granted %+v", p)
 	}
 }
@@ -44,14 +44,14 @@ func TestPermissions(t *testing.T) {
 		"a":      "webpubsub.joinLeaveGroup.a webpubsub.sendToGroup.a",
 		"ab":     "webpubsub.joinLeaveGroup.a webpubsub.sendToGroup.b unknown",
 	}
-	authorize := func(u *session.Upgrade) (p channels.Permissions, err error) {
+	authorize := func(u *session.Upgrade) (p webpubsub.Permissions, err error) {
 		p.UserID = string(u.Request.RawQuery)
 		for _, role := range strings.Fields(roles[p.UserID]) {
 			p.Grant(role)
 		}
 		return p, nil
 	}
-	target, srv, addr := start(t, channels.Config{Authorize: authorize, Hint: "ask", Prefix: "x/"}, session.Config{})
+	target, srv, addr := start(t, webpubsub.Config{Authorize: authorize, Hint: "ask", Prefix: "x/"}, session.Config{})
 	forbidden := uint64(0)
 	for user, may := range map[string]string{
 		"nobody": "",
@@ -106,7 +106,7 @@ func TestPermissions(t *testing.T) {
 
 // Without Authorize and Open a client may connect, and nothing else.
 func TestClosedByDefault(t *testing.T) {
-	_, _, addr := start(t, channels.Config{}, session.Config{})
+	_, _, addr := start(t, webpubsub.Config{}, session.Config{})
 	c := dial(t, addr, "")
 	c.refused(`{"type":"joinGroup","group":"g","ackId":1}`, "Forbidden")
 	c.refused(`{"type":"leaveGroup","group":"g","ackId":1}`, "Forbidden")
@@ -115,22 +115,22 @@ func TestClosedByDefault(t *testing.T) {
 }
 
 func TestAuthorizeRefuses(t *testing.T) {
-	authorize := func(u *session.Upgrade) (p channels.Permissions, err error) {
+	authorize := func(u *session.Upgrade) (p webpubsub.Permissions, err error) {
 		switch string(u.Request.RawQuery) {
 		case "refused":
 			return p, wsproto.Refusal(http.StatusForbidden, "no")
 		case "control":
-			return channels.Permissions{UserID: "a\n"}, nil
+			return webpubsub.Permissions{UserID: "a\n"}, nil
 		case "C1":
-			return channels.Permissions{UserID: "a\u009f"}, nil
+			return webpubsub.Permissions{UserID: "a\u009f"}, nil
 		case "long":
-			return channels.Permissions{UserID: strings.Repeat("u", session.MaxChannelName+1)}, nil
+			return webpubsub.Permissions{UserID: strings.Repeat("u", session.MaxChannelName+1)}, nil
 		}
 		return p, errors.New("cannot tell")
 	}
-	_, _, addr := start(t, channels.Config{Authorize: authorize}, session.Config{})
+	_, _, addr := start(t, webpubsub.Config{Authorize: authorize}, session.Config{})
 	for query, want := range map[string]int{"refused": 403, "control": 500, "C1": 500, "long": 500, "other": 500} {
-		d := ws.Dialer{Protocols: []string{channels.Subprotocol}}
+		d := ws.Dialer{Protocols: []string{webpubsub.Subprotocol}}
 		_, _, _, err := d.Dial(t.Context(), "ws://"+addr+"/channels?"+query)
 		var status ws.StatusError
 		if !errors.As(err, &status) || int(status) != want {

@@ -1,11 +1,11 @@
-package channels_test
+package webpubsub_test
 
 import (
 	"encoding/json"
 	"fmt"
 	"testing"
 
-	"wsgateway/channels"
+	"wsgateway/webpubsub"
 	"wsgateway/session"
 )
 
@@ -17,7 +17,7 @@ func BenchmarkEncode(b *testing.B) {
 	b.Run("here", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if channels.Encode(p) == 0 {
+			if webpubsub.Encode(p) == 0 {
 				b.Fatal("nothing")
 			}
 		}

@@ -1,4 +1,4 @@
-package channels_test
+package webpubsub_test
 
 import (
 	"encoding/json"

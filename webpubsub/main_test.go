@@ -1,4 +1,4 @@
-package channels_test
+package webpubsub_test
 
 import (
 	"bufio"
@@ -13,7 +13,7 @@ import (
 	"github.com/gobwas/ws"
 	"go.uber.org/goleak"
 
-	"wsgateway/channels"
+	"wsgateway/webpubsub"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -21,9 +21,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start runs a server with one target on /channels until the test ends.
-func start(t testing.TB, cfg channels.Config, more session.Config) (*channels.Target, *session.Server, string) {
+func start(t testing.TB, cfg webpubsub.Config, more session.Config) (*webpubsub.Target, *session.Server, string) {
 	t.Helper()
-	target, err := channels.New(cfg)
+	target, err := webpubsub.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,13 +57,13 @@ func dial(t testing.TB, addr, user string) *client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	d := ws.Dialer{Protocols: []string{"other", channels.Subprotocol}}
+	d := ws.Dialer{Protocols: []string{"other", webpubsub.Subprotocol}}
 	conn, br, hs, err := d.Dial(ctx, "ws://"+addr+"/channels?"+user)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if hs.Protocol != channels.Subprotocol {
+	if hs.Protocol != webpubsub.Subprotocol {
 		t.Fatalf("subprotocol %q", hs.Protocol)
 	}
 	if br == nil {

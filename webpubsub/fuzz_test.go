@@ -1,4 +1,4 @@
-package channels_test
+package webpubsub_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"wsgateway/channels"
+	"wsgateway/webpubsub"
 )
 
 // Whatever a client sends, the target sends valid JSON; and what encoding/json does not take for JSON
@@ -32,7 +32,7 @@ func FuzzMessage(f *testing.F) {
 		if !utf8.Valid(p) || !utf8.ValidString(user) {
 			return // see OnBinary and Config.Authorize
 		}
-		list, err := channels.Messages(p, user)
+		list, err := webpubsub.Messages(p, user)
 		for _, m := range list {
 			if !json.Valid(m) || !utf8.Valid(m) {
 				t.Errorf("%q makes %q", p, m)
@@ -51,10 +51,10 @@ func FuzzJSON(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if !utf8.Valid(p) || bytes.Count(p, []byte("["))+bytes.Count(p, []byte("{")) > channels.MaxDepth {
+		if !utf8.Valid(p) || bytes.Count(p, []byte("["))+bytes.Count(p, []byte("{")) > webpubsub.MaxDepth {
 			return
 		}
-		if got, want := channels.ValidJSON(p), json.Valid(p); got != want {
+		if got, want := webpubsub.ValidJSON(p), json.Valid(p); got != want {
 			t.Errorf("%q: valid %v, want %v", p, got, want)
 		}
 		var want string
@@ -62,7 +62,7 @@ func FuzzJSON(f *testing.F) {
 			return
 		}
 		// encoding/json puts U+FFFD where half a surrogate stands.
-		if got, ok := channels.Unquote(p); ok && got != want || !ok && !strings.Contains(want, "\ufffd") {
+		if got, ok := webpubsub.Unquote(p); ok && got != want || !ok && !strings.Contains(want, "\ufffd") {
 			t.Errorf("%q stands for %q, %v, want %q", p, got, ok, want)
 		}
 	})

@@ -1,4 +1,4 @@
-package channels_test
+package webpubsub_test
 
 import (
 	"fmt"
@@ -10,12 +10,12 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"wsgateway/channels"
+	"wsgateway/webpubsub"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
 
-var open = channels.Config{Open: true}
+var open = webpubsub.Config{Open: true}
 
 func TestConversation(t *testing.T) {
 	target, srv, addr := start(t, open, session.Config{})
@@ -93,7 +93,7 @@ func TestRefusals(t *testing.T) {
 	target, _, addr := start(t, open, session.Config{SessionChannels: 1})
 	c := dial(t, addr, "")
 	c.ask(`{"type":"joinGroup","group":"taken","ackId":9}`, ok("9"))
-	long := strings.Repeat("g", channels.MaxGroup)
+	long := strings.Repeat("g", webpubsub.MaxGroup)
 	want := map[string]uint64{}
 	for _, tt := range []struct{ reason, members string }{
 		{"group", `"type":"joinGroup"`},
@@ -162,10 +162,10 @@ func TestRefusals(t *testing.T) {
 
 // A group has up to MaxGroup bytes, with the longest prefix as well. A refusal says what is wrong.
 func TestGroupNames(t *testing.T) {
-	prefix := strings.Repeat("p", session.MaxChannelName-channels.MaxGroup)
-	_, srv, addr := start(t, channels.Config{Open: true, Prefix: prefix}, session.Config{})
+	prefix := strings.Repeat("p", session.MaxChannelName-webpubsub.MaxGroup)
+	_, srv, addr := start(t, webpubsub.Config{Open: true, Prefix: prefix}, session.Config{})
 	c := dial(t, addr, "")
-	for i, group := range []string{"g", " ", "\u00a0", "~", strings.Repeat("g", channels.MaxGroup), strings.Repeat("ü", channels.MaxGroup/2)} {
+	for i, group := range []string{"g", " ", "\u00a0", "~", strings.Repeat("g", webpubsub.MaxGroup), strings.Repeat("ü", webpubsub.MaxGroup/2)} {
 		id := fmt.Sprint(2 + i)
 		c.ask(`{"type":"joinGroup","group":"`+group+`","ackId":`+id+`}`, ok(id))
 		c.send(`{"type":"sendToGroup","group":"` + group + `","data":1}`)
@@ -186,8 +186,8 @@ func TestGroupNames(t *testing.T) {
 		`,"group":"g\u0080"`:           "group has control characters",
 		`,"group":"g` + "\u0085" + `"`: "group has control characters",
 		`,"group":"\u009fg"`:           "group has control characters",
-		`,"group":"` + strings.Repeat("g", channels.MaxGroup+1) + `"`:  "group is longer than 200 bytes",
-		`,"group":"` + strings.Repeat("ü", channels.MaxGroup/2) + `g"`: "group is longer than 200 bytes",
+		`,"group":"` + strings.Repeat("g", webpubsub.MaxGroup+1) + `"`:  "group is longer than 200 bytes",
+		`,"group":"` + strings.Repeat("ü", webpubsub.MaxGroup/2) + `g"`: "group is longer than 200 bytes",
 	} {
 		for _, kind := range []string{"joinGroup", "leaveGroup", "sendToGroup"} {
 			c.ask(`{"type":"`+kind+`"`+member+`,"data":1,"ackId":1}`, `{"type":"ack","ackId":1,"success":false,"error":{"name":"BadRequest","message":"`+text+`"}}`)
@@ -198,7 +198,7 @@ func TestGroupNames(t *testing.T) {
 // What is no request ends the session.
 func TestMalformed(t *testing.T) {
 	target, _, addr := start(t, open, session.Config{})
-	deep := strings.Repeat("[", channels.MaxDepth)
+	deep := strings.Repeat("[", webpubsub.MaxDepth)
 	list := []string{
 		``, ` `, `{`, `}`, `{}`, `[]`, `"ping"`, `null`, `{"type":"ping"`, `{"type":"ping"}}`, `{"type":"ping"}{}`, `{"type":"ping",}`,
 		`{,"type":"ping"}`, `{"type":"ping" "a":1}`, `{"type" "ping"}`, `{type:"ping"}`, `{"type":'ping'}`, "{\"type\":\"ping\n\"}",
@@ -210,7 +210,7 @@ func TestMalformed(t *testing.T) {
 		`{"type":"joinGroup","group":1,"ackId":1}`, `{"type":"joinGroup","group":"g","ackId":"1"}`, `{"type":"joinGroup","group":"g","ackId":-1}`,
 		`{"type":"joinGroup","group":"g","ackId":1.0}`, `{"type":"joinGroup","group":"g","ackId":1e3}`, `{"type":"joinGroup","group":"g","ackId":18446744073709551616}`, `{"type":"joinGroup","group":"g","ackId":20496382304121724010}`, "{\"type\":\"ping\",\"a\":\"\x1f\"}",
 		`{"type":"sendToGroup","group":"g","data":1,"noEcho":"true"}`, `{"type":"sendToGroup","group":"g","data":1,"dataType":1}`, `{"type":"invoke","invocationId":1}`,
-		`{"type":"ping","a":` + deep + strings.Repeat("]", channels.MaxDepth) + `}`,
+		`{"type":"ping","a":` + deep + strings.Repeat("]", webpubsub.MaxDepth) + `}`,
 		`{"type":"ping","a":` + strings.Repeat("[", 1<<20-64), `{"type":"ping","a":` + strings.Repeat(`{"":`, 1<<18-64),
 	}
 	for _, text := range list {
@@ -229,7 +229,7 @@ func TestMalformed(t *testing.T) {
 	}
 
 	c = dial(t, addr, "")
-	c.ask(`{"type":"ping","a":`+deep[1:]+strings.Repeat("]", channels.MaxDepth-1)+`}`, `{"type":"pong"}`)
+	c.ask(`{"type":"ping","a":`+deep[1:]+strings.Repeat("]", webpubsub.MaxDepth-1)+`}`, `{"type":"pong"}`)
 }
 
 func TestSubprotocolIsDemanded(t *testing.T) {
@@ -244,7 +244,7 @@ func TestSubprotocolIsDemanded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), channels.Subprotocol) {
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), webpubsub.Subprotocol) {
 			t.Errorf("%q: answered with %q", offer, answer)
 		}
 		c.Close()
@@ -252,20 +252,20 @@ func TestSubprotocolIsDemanded(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	authorize := func(*session.Upgrade) (channels.Permissions, error) { return channels.Permissions{}, nil }
-	for name, cfg := range map[string]channels.Config{
+	authorize := func(*session.Upgrade) (webpubsub.Permissions, error) { return webpubsub.Permissions{}, nil }
+	for name, cfg := range map[string]webpubsub.Config{
 		"open to some":     {Open: true, Authorize: authorize},
-		"long prefix":      {Prefix: strings.Repeat("p", session.MaxChannelName-channels.MaxGroup+1)},
+		"long prefix":      {Prefix: strings.Repeat("p", session.MaxChannelName-webpubsub.MaxGroup+1)},
 		"control":          {Prefix: "a\x00"},
 		"C1 control":       {Prefix: "a\u0080"},
 		"prefix not UTF-8": {Prefix: "\xff"},
 		"hint not UTF-8":   {Hint: "\xff"},
 	} {
-		if _, err := channels.New(cfg); err == nil {
+		if _, err := webpubsub.New(cfg); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	target, err := channels.New(open)
+	target, err := webpubsub.New(open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,8 +277,8 @@ func TestNew(t *testing.T) {
 
 // Memory per session is what the package comment says.
 func TestClientSize(t *testing.T) {
-	if channels.ClientSize > 48 {
-		t.Errorf("%d bytes", channels.ClientSize)
+	if webpubsub.ClientSize > 48 {
+		t.Errorf("%d bytes", webpubsub.ClientSize)
 	}
 }
 

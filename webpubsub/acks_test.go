@@ -1,4 +1,4 @@
-package channels_test
+package webpubsub_test
 
 import (
 	"fmt"
@@ -8,12 +8,12 @@ import (
 
 	"pgregory.net/rapid"
 
-	"wsgateway/channels"
+	"wsgateway/webpubsub"
 	"wsgateway/session"
 )
 
 func TestAckSet(t *testing.T) {
-	const n, last = channels.MaxAckIntervals, math.MaxUint64
+	const n, last = webpubsub.MaxAckIntervals, math.MaxUint64
 	for name, steps := range map[string][]step{
 		"in order":          {{1, "new"}, {2, "new"}, {3, "new"}, {1, "served"}, {3, "served"}, {4, "new"}, {0, "new"}},
 		"zero":              {{0, "new"}, {0, "served"}, {1, "new"}, {0, "served"}, {1, "served"}, {2, "new"}},
@@ -31,7 +31,7 @@ func TestAckSet(t *testing.T) {
 		"no room between":   slices.Concat(gaps(1000, n-1), []step{{3000, "new"}, {2000, "new"}, {1000, "old"}, {1001, "new"}, {2000, "served"}, {2001, "new"}, {3000, "served"}}),
 		"up to the last":    slices.Concat(gaps(last-2*n, n+1), []step{{last - 2*n, "old"}, {last - 2*n + 1, "new"}, {last, "served"}, {last - 1, "new"}, {last - 2, "served"}}),
 	} {
-		var s channels.AckSet
+		var s webpubsub.AckSet
 		for i, step := range steps {
 			if got := s.Serve(step.id); got != step.want {
 				t.Errorf("%s: step %d: %d is %s, want %s", name, i, step.id, got, step.want)
@@ -86,7 +86,7 @@ func (m *ackModel) serve(id uint64) {
 	if id < math.MaxUint64 && m.known[id+1] {
 		m.intervals--
 	}
-	if m.intervals <= channels.MaxAckIntervals {
+	if m.intervals <= webpubsub.MaxAckIntervals {
 		return
 	}
 	lowest := uint64(math.MaxUint64)
@@ -105,7 +105,7 @@ func (m *ackModel) serve(id uint64) {
 func TestAckSetModel(t *testing.T) {
 	edges := []uint64{0, 1, 2, 1024, 1025, math.MaxUint64 - 2, math.MaxUint64 - 1, math.MaxUint64}
 	rapid.Check(t, func(t *rapid.T) {
-		var s channels.AckSet
+		var s webpubsub.AckSet
 		m := ackModel{known: map[uint64]bool{}, served: map[uint64]bool{}}
 		serve := func(id uint64) {
 			got, want := s.Serve(id), m.state(id)
@@ -117,7 +117,7 @@ func TestAckSetModel(t *testing.T) {
 					t.Fatalf("after %d comes %d", id, s.Next())
 				}
 			}
-			if n, room := s.Intervals(); n != m.intervals || room > channels.MaxAckIntervals || s.Floor() != m.floor {
+			if n, room := s.Intervals(); n != m.intervals || room > webpubsub.MaxAckIntervals || s.Floor() != m.floor {
 				t.Fatalf("after %d: %d intervals in room for %d, floor %d; want %d, %d", id, n, room, s.Floor(), m.intervals, m.floor)
 			}
 		}
@@ -134,7 +134,7 @@ func TestAckSetModel(t *testing.T) {
 				at = m.floor
 			} // 5: where it is
 			by := rapid.SampledFrom([]int64{1, 1, 2, 3, 1000, -1, -2, 0}).Draw(t, "by")
-			for range rapid.IntRange(1, 2*channels.MaxAckIntervals).Draw(t, "ids") {
+			for range rapid.IntRange(1, 2*webpubsub.MaxAckIntervals).Draw(t, "ids") {
 				at += uint64(by) // 0 comes after the last id
 				if rapid.IntRange(0, 9).Draw(t, "near") == 0 {
 					serve(at + uint64(rapid.Int64Range(-3, 3).Draw(t, "off")))
@@ -155,7 +155,7 @@ func TestAckSetModel(t *testing.T) {
 // Ids in order cost one interval and no memory each, whatever they begin with, and gaps cost no more than
 // the bound.
 func TestAckSetMemory(t *testing.T) {
-	var s channels.AckSet
+	var s webpubsub.AckSet
 	if n, room := s.Intervals(); n+room != 0 {
 		t.Errorf("%d intervals in room for %d before the first id", n, room)
 	}
@@ -175,14 +175,14 @@ func TestAckSetMemory(t *testing.T) {
 	if n, room := s.Intervals(); n != 2 || room != 2 {
 		t.Errorf("%d intervals in room for %d", n, room)
 	}
-	for range 2 * channels.MaxAckIntervals {
+	for range 2 * webpubsub.MaxAckIntervals {
 		id += 2
 		s.Serve(id)
 	}
 	if n := testing.AllocsPerRun(1000, func() { id += 2; s.Serve(id) }); n != 0 {
 		t.Errorf("%v allocations for an id when there is no room", n)
 	}
-	if n, room := s.Intervals(); n != channels.MaxAckIntervals || room != n {
+	if n, room := s.Intervals(); n != webpubsub.MaxAckIntervals || room != n {
 		t.Errorf("%d intervals in room for %d", n, room)
 	}
 }
@@ -208,7 +208,7 @@ func TestDuplicates(t *testing.T) {
 	b.quiet()
 
 	c := dial(t, addr, "")
-	for i := range channels.MaxAckIntervals + 1 {
+	for i := range webpubsub.MaxAckIntervals + 1 {
 		id := fmt.Sprint(2 + 2*i)
 		c.ask(`{"type":"leaveGroup","group":"g","ackId":`+id+`}`, ok(id))
 	}

@@ -1,4 +1,4 @@
-package channels
+package webpubsub
 
 import (
 	"errors"
@@ -57,13 +57,13 @@ func New(cfg Config) (*Target, error) {
 		cfg.Prefix = DefaultPrefix
 	}
 	if cfg.Open && cfg.Authorize != nil {
-		return nil, errors.New("channels: Config.Open and Authorize exclude each other")
+		return nil, errors.New("webpubsub: Config.Open and Authorize exclude each other")
 	}
 	if len(cfg.Prefix) > maxPrefix || !clean(cfg.Prefix) {
-		return nil, fmt.Errorf("channels: Config.Prefix is over %d bytes, no UTF-8 or has control characters", maxPrefix)
+		return nil, fmt.Errorf("webpubsub: Config.Prefix is over %d bytes, no UTF-8 or has control characters", maxPrefix)
 	}
 	if !utf8.ValidString(cfg.Hint) {
-		return nil, errors.New("channels: Config.Hint is no UTF-8")
+		return nil, errors.New("webpubsub: Config.Hint is no UTF-8")
 	}
 	t := &Target{cfg: cfg, open: &Permissions{JoinAll: cfg.Open, SendAll: cfg.Open}}
 	if cfg.Hint != "" {
@@ -110,7 +110,7 @@ func (t *Target) upgrade(u *session.Upgrade) error {
 			return err
 		}
 		if len(p.UserID) > session.MaxChannelName || !clean(p.UserID) {
-			return fmt.Errorf("channels: Authorize returned a user id that is over %d bytes, no UTF-8 or has control characters", session.MaxChannelName)
+			return fmt.Errorf("webpubsub: Authorize returned a user id that is over %d bytes, no UTF-8 or has control characters", session.MaxChannelName)
 		}
 		c.may = &p
 	}

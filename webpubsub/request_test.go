@@ -1,4 +1,4 @@
-package channels_test
+package webpubsub_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"wsgateway/channels"
+	"wsgateway/webpubsub"
 )
 
 // Half a surrogate makes another word of every name and of every value that is a word: none is taken for
@@ -29,7 +29,7 @@ func TestHalfSurrogates(t *testing.T) {
 			for _, name := range memberNames {
 				all += `,"` + word(name) + `":"evil"`
 			}
-			for p, want := range map[string]channels.Request{
+			for p, want := range map[string]webpubsub.Request{
 				`{"type":"ping"` + all + `}`: {Type: "ping"},
 				`{"type":"invoke","ackId":1,"noEcho":true,"stream":{"` + word("streamId") + `":"evil"},"group":"g","dataType":"text","data":1,"invocationId":"i"` + all + `}`: {
 					Type: "invoke", AckID: new(uint64(1)), NoEcho: true, Stream: true,
@@ -39,16 +39,16 @@ func TestHalfSurrogates(t *testing.T) {
 					Stream: true, Invocation: []byte(word("id")), StreamID: []byte(word("id")),
 				},
 			} {
-				if got, err := channels.Parse([]byte(p)); err != nil || !reflect.DeepEqual(got, want) {
+				if got, err := webpubsub.Parse([]byte(p)); err != nil || !reflect.DeepEqual(got, want) {
 					t.Fatalf("%s is\n%s, %v, want\n%s", p, show(got), err, show(want))
 				}
 			}
-			got, err := channels.Parse([]byte(`{"type":"sendToGroup","group":"` + word("name") + `","dataType":"` + word("text") + `"}`))
+			got, err := webpubsub.Parse([]byte(`{"type":"sendToGroup","group":"` + word("name") + `","dataType":"` + word("text") + `"}`))
 			if known := []string{"json", "text", "binary"}; err != nil || !got.BrokenGroup || slices.Contains(known, string(got.DataType)) || got.DataType == nil {
 				t.Fatalf("%s: %s, %v", half, show(got), err)
 			}
 			for _, dataType := range []string{"json", "text", "binary"} {
-				list, err := channels.Messages([]byte(`{"type":"sendToGroup","group":"g","dataType":"`+word(dataType)+`","data":"AAAA"}`), "")
+				list, err := webpubsub.Messages([]byte(`{"type":"sendToGroup","group":"g","dataType":"`+word(dataType)+`","data":"AAAA"}`), "")
 				if err != nil || strings.Contains(string(list[0]), `"from":"group"`) {
 					t.Fatalf("dataType %s: %s, %v", word(dataType), list[0], err)
 				}
@@ -145,10 +145,10 @@ func (g generator) quoted(s string) string {
 // U+FFFD where half a surrogate stands, so that no such name equals a known one.
 func compare(t *testing.T, p []byte) bool {
 	t.Helper()
-	if bytes.Count(p, []byte("["))+bytes.Count(p, []byte("{")) > channels.MaxDepth {
+	if bytes.Count(p, []byte("["))+bytes.Count(p, []byte("{")) > webpubsub.MaxDepth {
 		return false
 	}
-	got, err := channels.Parse(p)
+	got, err := webpubsub.Parse(p)
 	want, ok := reference(p)
 	if ok != (err == nil) {
 		t.Errorf("%q: %v, want a request: %v", p, err, ok)
@@ -171,7 +171,7 @@ func compare(t *testing.T, p []byte) bool {
 var wholeNumber = regexp.MustCompile(`^[0-9]+$`)
 
 // reference is Parse by encoding/json. It reports false if p is no request.
-func reference(p []byte) (r channels.Request, ok bool) {
+func reference(p []byte) (r webpubsub.Request, ok bool) {
 	members, ok := object(p)
 	if !ok {
 		return r, false
@@ -265,7 +265,7 @@ func object(p []byte) (list []member, ok bool) {
 	return list, true
 }
 
-func show(r channels.Request) string {
+func show(r webpubsub.Request) string {
 	ack := "none"
 	if r.AckID != nil {
 		ack = fmt.Sprint(*r.AckID)

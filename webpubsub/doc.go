@@ -1,11 +1,11 @@
-// Package channels lets clients publish and subscribe by themselves, without a backend. They speak
+// Package webpubsub lets clients publish and subscribe by themselves, without a backend. They speak
 // json.webpubsub.azure.v1, the JSON subprotocol of Azure Web PubSub, so that its client libraries
 // work unchanged with their protocol that does not recover connections; in JavaScript that is
 // WebPubSubJsonProtocol().
 //
 // # Use
 //
-//	target, err := channels.New(channels.Config{Open: true})
+//	target, err := webpubsub.New(webpubsub.Config{Open: true})
 //	srv, err := session.NewServer(session.Config{Routes: []session.Route{target.Route("/channels")}})
 //	target.Attach(srv) // before srv.Start
 //
@@ -97,4 +97,4 @@
 // A group is the channel of package session whose name is Config.Prefix and the group's: clients reach
 // no other channels of the server. A group's name has 1 to MaxGroup bytes, whatever the prefix, without
 // control characters (U+0000 to U+001F, U+007F to U+009F). Session.Value is taken by this package.
-package channels
+package webpubsub
