@@ -2,19 +2,6 @@ package wsproto
 
 import "github.com/gobwas/ws"
 
-// Opcode says what a frame carries (RFC 6455 §5.2).
-type Opcode = ws.OpCode
-
-// The opcodes RFC 6455 defines. 3-7 and 0xB-0xF are reserved.
-const (
-	OpContinuation Opcode = ws.OpContinuation
-	OpText         Opcode = ws.OpText
-	OpBinary       Opcode = ws.OpBinary
-	OpClose        Opcode = ws.OpClose
-	OpPing         Opcode = ws.OpPing
-	OpPong         Opcode = ws.OpPong
-)
-
 // MaxControlPayload is the size in bytes of the largest payload of a control
 // frame (RFC 6455 §5.5).
 const MaxControlPayload = ws.MaxControlFramePayloadSize

@@ -20,11 +20,11 @@ func TestAppendHeader(t *testing.T) {
 				if op.IsControl() && (n > 125 || !final) {
 					continue
 				}
-				t.Run(fmt.Sprintf("RFC6455/5.2/opcode_%d/fin_%v/%d", op, final, n), func(t *testing.T) {
+				t.Run(fmt.Sprintf("RFC6455/5.2/opcode_%v/fin_%v/%d", op, final, n), func(t *testing.T) {
 					got := wsproto.AppendHeader([]byte("x"), final, op, n)
 					var want bytes.Buffer
 					want.WriteByte('x')
-					if err := ws.WriteHeader(&want, ws.Header{Fin: final, OpCode: op, Length: int64(n)}); err != nil {
+					if err := ws.WriteHeader(&want, ws.Header{Fin: final, OpCode: ws.OpCode(op), Length: int64(n)}); err != nil {
 						t.Fatal(err)
 					}
 					if !bytes.Equal(got, want.Bytes()) {
