@@ -1,5 +1,7 @@
 package netpoll
 
+import "fmt"
+
 // Policy says what happens to a message that does not fit into the bounds of the outbound queue of its
 // connection, because the peer does not read as fast as it is sent to.
 type Policy uint8
@@ -17,6 +19,18 @@ const (
 	// bounds, and for messages without a key, it is CloseSlow.
 	KeepLatest
 )
+
+// String returns the policy's name as in the constant, in lower case with hyphens: "drop-oldest".
+func (p Policy) String() string {
+	names := [...]string{"close-slow", "drop-oldest", "drop-newest", "keep-latest"}
+	if int(p) >= len(names) {
+		return fmt.Sprintf("Policy(%d)", uint8(p))
+	}
+	return names[p]
+}
+
+// MarshalText implements encoding.TextMarshaler: logs and JSON show the name.
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // SendLossy is Send with a policy. Messages that were sent without one are never dropped, nor
 // is what has been begun or collected by a turn. key is for KeepLatest, 0 for none.

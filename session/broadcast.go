@@ -52,8 +52,8 @@ func (b *Broadcast) OnMessage(s Session, m Message) {
 //
 // Errors: ErrBusy when too many messages wait to be sent, on a server that has not taken m then; ErrPayload.
 func (b *Broadcast) Send(m *Prepared) error {
-	if !m.valid() {
-		return ErrPayload
+	if m.err != nil {
+		return m.err
 	}
 	b.mu.Lock()
 	servers := b.servers

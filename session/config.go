@@ -72,7 +72,7 @@ type Config struct {
 	// answered with success. It must not block.
 	OnFail func(Failure)
 
-	Logger *slog.Logger // default: discard
+	Logger *slog.Logger // default slog.Default()
 	// AccessLog gets a line for every handshake and every end of a session; nil for none. Its
 	// handler must not block.
 	AccessLog *slog.Logger
@@ -258,7 +258,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Head = wsproto.DefaultHeadLimits
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	c.Routes = append([]Route(nil), c.Routes...)
 	seen := make(map[string]bool)

@@ -1,6 +1,10 @@
 package session
 
-import "wsgateway/wsproto"
+import (
+	"fmt"
+
+	"wsgateway/wsproto"
+)
 
 // Handler serves the sessions of a route. For one session the calls come one at a time and in
 // the order below, from any of the server's workers; calls for different sessions run
@@ -69,9 +73,17 @@ const (
 	ByServer                     // we did, or gave up on a dead or misbehaving client
 )
 
+// String returns "transport", "client" or "server".
 func (i Initiator) String() string {
-	return [...]string{"transport", "client", "server"}[i]
+	names := [...]string{"transport", "client", "server"}
+	if int(i) >= len(names) {
+		return fmt.Sprintf("Initiator(%d)", uint8(i))
+	}
+	return names[i]
 }
+
+// MarshalText implements encoding.TextMarshaler: logs and JSON show the word.
+func (i Initiator) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 
 // CloseInfo says how a session ended.
 type CloseInfo struct {

@@ -254,10 +254,10 @@ func (s *Server) Sessions() iter.Seq[Session] {
 // except. It is served like a publication to a large channel, see Publish; path is that of
 // Route.Path.
 //
-// Errors: ErrBusy, ErrPayload.
+// Errors: ErrBusy, ErrPayload, ErrNotUTF8.
 func (s *Server) SendAll(path string, m *Prepared, except ...Session) error {
-	if !m.valid() {
-		return ErrPayload
+	if m.err != nil {
+		return m.err
 	}
 	route := -1
 	if path != "" {

@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -20,7 +22,14 @@ import (
 	"wsgateway/wsproto"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain checks that no goroutine is left. What servers without a logger log is shown with -v only.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if !testing.Verbose() {
+		slog.SetDefault(slog.New(slog.DiscardHandler))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // start runs a server on a loopback port until the test ends, and checks that it ends with
 // everything given back.

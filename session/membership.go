@@ -118,8 +118,8 @@ func (s *Server) Publish(channel string, m *Prepared, except ...Session) error {
 }
 
 func (s *Server) publish(channel string, m *Prepared, except []Session) error {
-	if !m.valid() {
-		return ErrPayload
+	if m.err != nil {
+		return m.err
 	}
 	ch := s.channels.find(channel)
 	if ch == nil {

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
@@ -19,10 +20,10 @@ const (
 
 // Send sends one message, text or binary. It never blocks. What the socket cannot take at once
 // waits in the session's outbound queue; Route.Outbound says what happens when that is full. p is
-// the caller's again when Send returns. Text must be valid UTF-8; that is not checked. It is
-// compressed where Route.Deflate says so and the client has agreed.
+// the caller's again when Send returns. Text must be valid UTF-8. It is compressed where
+// Route.Deflate says so and the client has agreed.
 //
-// Errors: ErrClosed, ErrQueueFull, ErrDropped, ErrPayload.
+// Errors: ErrClosed, ErrQueueFull, ErrDropped, ErrPayload, ErrNotUTF8.
 func (s Session) Send(op wsproto.Opcode, p []byte) error { return s.send(op, p, 0) }
 
 // SendKeyed sends a message that only matters as the latest with its key, such as the price of one
@@ -34,6 +35,9 @@ func (s Session) SendKeyed(key string, op wsproto.Opcode, p []byte) error {
 func (s Session) send(op wsproto.Opcode, p []byte, key uint64) error {
 	if op != wsproto.OpText && op != wsproto.OpBinary {
 		return ErrPayload
+	}
+	if op == wsproto.OpText && !utf8.Valid(p) {
+		return ErrNotUTF8
 	}
 	if s.srv == nil {
 		return ErrClosed
@@ -62,16 +66,25 @@ type Prepared struct {
 	payload []byte // of frame
 	key     uint64 // 0 for none
 	op      wsproto.Opcode
+	err     error // why it cannot be sent: ErrPayload or ErrNotUTF8
 
 	packing sync.Mutex
 	packed  atomic.Pointer[[]byte] // the compressed frame, nil bytes if it does not pay
 }
 
-// Prepare encodes a message, text or binary; others will not be sent (ErrPayload). It copies p.
+// Prepare encodes a message, text or binary. It copies p. Whatever sends another opcode returns
+// ErrPayload, and ErrNotUTF8 for text that is not valid UTF-8.
 func Prepare(op wsproto.Opcode, p []byte) *Prepared {
 	n := wsproto.HeaderLen(len(p))
 	frame := wsproto.AppendFrame(make([]byte, 0, n+len(p)), op, p)
-	return &Prepared{op: op, frame: frame, payload: frame[n:]}
+	m := &Prepared{op: op, frame: frame, payload: frame[n:]}
+	switch {
+	case !op.IsData():
+		m.err = ErrPayload
+	case op == wsproto.OpText && !utf8.Valid(p):
+		m.err = ErrNotUTF8
+	}
+	return m
 }
 
 // PrepareKeyed encodes a message that only matters as the latest with its key, see
@@ -82,14 +95,12 @@ func PrepareKeyed(key string, op wsproto.Opcode, p []byte) *Prepared {
 	return m
 }
 
-func (m *Prepared) valid() bool { return m.op == wsproto.OpText || m.op == wsproto.OpBinary }
-
 // SendPrepared sends a prepared message, see Send. Queues share its memory.
 //
-// Errors: ErrClosed, ErrQueueFull, ErrDropped, ErrPayload.
+// Errors: ErrClosed, ErrQueueFull, ErrDropped, ErrPayload, ErrNotUTF8.
 func (s Session) SendPrepared(m *Prepared) error {
-	if !m.valid() {
-		return ErrPayload
+	if m.err != nil {
+		return m.err
 	}
 	if s.srv == nil {
 		return ErrClosed

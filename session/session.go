@@ -22,6 +22,9 @@ var (
 	// ErrPayload is returned for a control payload over 125 bytes, a Close code that must
 	// not be sent (RFC 6455 §7.4.1), or an opcode that is no data opcode.
 	ErrPayload = errors.New("session: payload or code cannot be sent")
+	// ErrNotUTF8 is returned when a text message is not valid UTF-8 (RFC 6455 §5.6, §8.1). A client
+	// would have to fail the connection.
+	ErrNotUTF8 = errors.New("session: text is not valid UTF-8")
 )
 
 // Session is a handle to one client's session: a small comparable value, which may be kept and
