@@ -17,7 +17,7 @@ type pingPong struct {
 
 func newPingPong(tb testing.TB, size int, inline bool) *pingPong {
 	tb.Helper()
-	s, err := session.NewServer(session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}, Inline: inline}}})
+	s, err := session.NewServer(session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}, Mode: loopIf(inline)}}})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"wsgateway/wsproto"
 )
 
-// executor runs the calls of handlers that may block, see Route.Blocking, in a bounded pool of
+// executor runs the calls of handlers that may block, see MayBlock, in a bounded pool of
 // goroutines. The calls of one session come one at a time, in order. What waits is bounded by the
 // number of sessions: none is read from while a call of its waits or runs. Requests are refused when
 // more wait than there may be connections.

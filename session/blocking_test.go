@@ -20,7 +20,7 @@ import (
 )
 
 func blockingRoute(h session.Handler) session.Config {
-	return session.Config{BlockingCalls: 4, Routes: []session.Route{{Path: "/", Handler: h, Blocking: true}}}
+	return session.Config{BlockingCalls: 4, Routes: []session.Route{{Path: "/", Handler: h, Mode: session.MayBlock}}}
 }
 
 // While a handler blocks, its client's next messages wait, in order; other clients, of the same route
@@ -35,7 +35,7 @@ func TestBlockingHandler(t *testing.T) {
 		_ = s.Send(m.Opcode, m.Data)
 	}}
 	cfg := blockingRoute(h)
-	cfg.Routes = append(cfg.Routes, session.Route{Path: "/echo", Handler: session.Echo{}})
+	cfg.Routes = append(cfg.Routes, session.Route{Path: "/echo", Mode: session.NeverBlocks, Handler: session.Echo{}})
 	cfg.Reactor.Workers = 1
 	srv, addr := start(t, cfg)
 	a, b, echo := dial(t, addr, "/"), dial(t, addr, "/"), dial(t, addr, "/echo")
@@ -222,7 +222,7 @@ func TestBlockingHandshake(t *testing.T) {
 		<-gate
 		return &wsproto.Response{Status: http.StatusOK, Body: append([]byte("hello "), r.Path...)}
 	}
-	cfg.Routes = append(cfg.Routes, session.Route{Path: "/echo", Handler: session.Echo{}})
+	cfg.Routes = append(cfg.Routes, session.Route{Path: "/echo", Mode: session.NeverBlocks, Handler: session.Echo{}})
 	_, addr := start(t, cfg)
 
 	// It takes as long as it takes, but no longer than a handshake may.
@@ -249,7 +249,7 @@ func TestBlockingHandshake(t *testing.T) {
 // A server that is closed waits for handlers, but not for ever; who called Close too.
 func TestCloseBesideHandlers(t *testing.T) {
 	for name, set := range map[string]func(*session.Route){
-		"worker": func(*session.Route) {}, "loop": func(r *session.Route) { r.Inline = true }, "blocking": func(r *session.Route) { r.Blocking = true },
+		"worker": func(*session.Route) {}, "loop": func(r *session.Route) { r.Mode = session.OnLoop }, "blocking": func(r *session.Route) { r.Mode = session.MayBlock },
 	} {
 		t.Run(name, func(t *testing.T) {
 			gate, entered, done := make(chan struct{}), make(chan struct{}), make(chan string, 2)
@@ -313,7 +313,7 @@ func canceled() context.Context {
 // the server's.
 func TestGoexit(t *testing.T) {
 	for name, set := range map[string]func(*session.Route){
-		"worker": func(*session.Route) {}, "loop": func(r *session.Route) { r.Inline = true }, "blocking": func(r *session.Route) { r.Blocking = true },
+		"worker": func(*session.Route) {}, "loop": func(r *session.Route) { r.Mode = session.OnLoop }, "blocking": func(r *session.Route) { r.Mode = session.MayBlock },
 	} {
 		t.Run(name, func(t *testing.T) {
 			closed := make(chan session.CloseInfo, 1)
@@ -388,7 +388,7 @@ func TestWatchdog(t *testing.T) {
 				}
 			}
 			slow := func(p []byte) bool { return string(p) == "slow" }
-			route := session.Route{Path: "/", Blocking: blocking, Handler: session.HandlerFuncs{
+			route := session.Route{Path: "/", Mode: blockIf(blocking), Handler: session.HandlerFuncs{
 				Open: func(s session.Session, r *wsproto.Request) { hold(string(r.RawQuery) == "open") },
 				Message: func(s session.Session, m session.Message) {
 					hold(slow(m.Data))
@@ -498,7 +498,7 @@ func TestBlockingValueOfBrokenSession(t *testing.T) {
 func TestNoBlockingCallAfterClose(t *testing.T) {
 	opened, entered, leave := make(chan session.Session, 1), make(chan bool), make(chan bool)
 	ended := make(ends, 3)
-	srv, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{Path: "/", Blocking: true, Handler: session.HandlerFuncs{
+	srv, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{Path: "/", Mode: session.MayBlock, Handler: session.HandlerFuncs{
 		Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 		Message: func(_ session.Session, m session.Message) {
 			if string(m.Data) != "hold up" {

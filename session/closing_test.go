@@ -50,7 +50,7 @@ func (h *heldUp) SendFinal(c conn, p []byte) error {
 // arrives: one must be sent all the same, and only one.
 func TestCloseFrameWhenBothBegin(t *testing.T) {
 	opened, ended := make(chan Session, 1), make(chan CloseInfo, 1)
-	s, err := NewServer(Config{Routes: []Route{{Path: "/", Handler: HandlerFuncs{
+	s, err := NewServer(Config{Routes: []Route{{Path: "/", Mode: NeverBlocks, Handler: HandlerFuncs{
 		Open:  func(s Session, _ *wsproto.Request) { opened <- s },
 		Close: func(_ Session, c CloseInfo) { ended <- c },
 	}}}})

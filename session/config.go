@@ -55,7 +55,7 @@ type Config struct {
 	Publications     int
 	PublicationBytes int64
 
-	// BlockingCalls is how many calls of handlers that may block (Route.Blocking) run at the same
+	// BlockingCalls is how many calls of handlers that may block (Route.Mode) run at the same
 	// time, each in a goroutine. Further ones wait. Default 256.
 	BlockingCalls int
 	// HandlerTimeout is how long Close waits for calls of handlers to return. Default 10 s.
@@ -96,15 +96,10 @@ type Deflate struct {
 type Route struct {
 	Path    string  // "/chat"; with a trailing "*" every path that starts with what is before it
 	Handler Handler // nil where there is only HTTP: who asks for WebSocket gets 404
-	// Inline says that the handler's calls are short and never block: they may then run
-	// on the event loop, which saves the wake-up of a worker.
-	Inline bool
-	// Blocking says that the handler's calls, OnUpgrade and HTTP may block, on a database for
-	// instance. They run in a pool of their own (Config.BlockingCalls). While one waits or runs,
-	// its client is not read from, so that at most one message of each is on its way. Others find a
-	// session (Sessions, SendAll) from when the handshake has been answered, perhaps before its
-	// OnOpen is called: what they need of it is better set in Upgrade.Value.
-	Blocking bool
+	// Mode says whether the handler's calls may block, and hence where they run. By default they may
+	// (MayBlock). UpgradeMode says the same of OnUpgrade and HTTP; by default it is as Mode.
+	Mode        Mode
+	UpgradeMode UpgradeMode
 
 	Subprotocols []string // spoken here, in order of preference
 
@@ -123,10 +118,10 @@ type Route struct {
 	Header []wsproto.Field
 	// OnUpgrade, if not nil, decides about a handshake that is correct, before it is answered.
 	// Its error refuses it: a *wsproto.RequestError or *wsproto.Response is the answer, any
-	// other error is 500. It must not block, and runs where OnOpen does.
+	// other error is 500. UpgradeMode says whether it may block.
 	OnUpgrade func(*Upgrade) error
 	// HTTP answers requests that do not ask for WebSocket, with any method; those with a body
-	// are refused with 400. It must not block, and runs where OnOpen does. The request is valid
+	// are refused with 400. UpgradeMode says whether it may block. The request is valid
 	// until it returns; the response's body may be shared. A nil response is 404. Without HTTP
 	// such requests get 426.
 	HTTP func(*wsproto.Request) *wsproto.Response
@@ -275,8 +270,10 @@ func (c Config) withDefaults() (Config, error) {
 			err = errors.Join(err, fmt.Errorf("session: route %q: negative limit", r.Path))
 		case r.Only != 0 && r.Only != wsproto.OpText && r.Only != wsproto.OpBinary:
 			err = errors.Join(err, fmt.Errorf("session: route %q: Only is no type of message", r.Path))
-		case r.Inline && r.Blocking:
-			err = errors.Join(err, fmt.Errorf("session: route %q is Inline and Blocking", r.Path))
+		case r.Mode > OnLoop:
+			err = errors.Join(err, fmt.Errorf("session: route %q: Mode is not one of MayBlock, NeverBlocks and OnLoop", r.Path))
+		case r.UpgradeMode > UpgradeNeverBlocks:
+			err = errors.Join(err, fmt.Errorf("session: route %q: UpgradeMode is not one of those that exist", r.Path))
 		case r.Outbound > KeepLatest:
 			err = errors.Join(err, fmt.Errorf("session: route %q: Outbound is no policy", r.Path))
 		case r.SlowCode != 0 && !r.SlowCode.Sendable():

@@ -60,7 +60,7 @@ func (c *client) wantMessage(op ws.OpCode, payload string) (deflated bool) {
 }
 
 func deflating(h session.Handler) session.Config {
-	return session.Config{Routes: []session.Route{{Path: "/", Handler: h, Deflate: true, Inline: true}}}
+	return session.Config{Routes: []session.Route{{Path: "/", Handler: h, Deflate: true, Mode: session.OnLoop}}}
 }
 
 func TestDeflateEcho(t *testing.T) {

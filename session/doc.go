@@ -20,12 +20,11 @@
 //
 // # Contracts
 //
-// For one session the calls of its handler come one at a time, in order, on any of the server's
-// workers, or on an event loop if Route.Inline allows that. OnClose comes once for each OnOpen,
-// after everything else; until it has returned the session's value, path and address are known. Handlers
-// must not block: sending never does. Those that have to, on a database for instance, say so with
-// Route.Blocking, and run in a pool of their own; the client of a call that waits or runs is not read
-// from. A panic closes its session with 1011.
+// For one session the calls of its handler come one at a time, in order. [Mode] says where: in a pool of
+// goroutines, where they may block (the default), on the server's workers, or on an event loop. While a
+// call in the pool waits or runs, its client is not read from. OnClose comes once for each OnOpen, after
+// everything else; until it has returned the session's value, path and address are known. Sending never
+// blocks. A panic closes its session with 1011.
 //
 // Message.Data belongs to the server and is valid until OnMessage returns. What is passed to the
 // methods that send is the caller's again when they return; a [Prepared] is immutable.

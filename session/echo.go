@@ -2,7 +2,7 @@ package session
 
 import "wsgateway/wsproto"
 
-// Echo is a Handler that sends every message back. Its calls are fit for Route.Inline.
+// Echo is a Handler that sends every message back. Its calls are short enough for OnLoop.
 type Echo struct{}
 
 // OnOpen implements Handler.

@@ -162,7 +162,7 @@ func (s *Server) bury(c conn, rec *record, m meta, by Initiator, onClose func())
 }
 
 // blocking reports whether the handler of a session may block.
-func (s *Server) blocking(m meta) bool { return s.exec != nil && s.routes.at(m.route()).Blocking }
+func (s *Server) blocking(m meta) bool { return s.routes.at(m.route()).Mode == MayBlock }
 
 // call calls f, which calls a handler, and survives its panic.
 func (s *Server) call(t *netpoll.Turn, f func()) {

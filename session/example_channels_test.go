@@ -16,7 +16,7 @@ import (
 // A room for each path: what one client says, all others of the room get.
 func ExampleSession_Join() {
 	srv, err := session.NewServer(session.Config{Routes: []session.Route{
-		{Path: "/rooms/*", Handler: session.HandlerFuncs{
+		{Path: "/rooms/*", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 			Open: func(s session.Session, _ *wsproto.Request) { _ = s.Join(s.Path()) },
 			Message: func(s session.Session, m session.Message) {
 				_ = s.Server().Publish(s.Path(), session.Prepare(m.Opcode, m.Data), s)
@@ -86,12 +86,11 @@ func ExampleChain() {
 	// 3 messages
 }
 
-// A handler that blocks, on a database for instance, says so.
-func ExampleRoute_blocking() {
+// A handler may block, on a database for instance. A route whose handler never does says so.
+func ExampleMode() {
 	lookup := func(key []byte) ([]byte, error) { return bytes.ToUpper(key), nil } // takes its time
 	route := session.Route{
-		Path:     "/lookup",
-		Blocking: true,
+		Path: "/lookup", // its Mode is MayBlock, the default
 		Handler: session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
 			answer, err := lookup(m.Data)
 			if err != nil {
@@ -101,7 +100,8 @@ func ExampleRoute_blocking() {
 			_ = s.Send(wsproto.OpText, answer)
 		}},
 	}
-	_, err := session.NewServer(session.Config{Routes: []session.Route{route}, BlockingCalls: 100})
+	quick := session.Route{Path: "/echo", Mode: session.OnLoop, Handler: session.Echo{}}
+	_, err := session.NewServer(session.Config{Routes: []session.Route{route, quick}, BlockingCalls: 100})
 	fmt.Println(err)
 	// Output: <nil>
 }

@@ -14,7 +14,7 @@ import (
 
 func ExampleServer() {
 	srv, err := session.NewServer(session.Config{Routes: []session.Route{
-		{Path: "/shout", Handler: session.HandlerFuncs{
+		{Path: "/shout", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 			Message: func(s session.Session, m session.Message) {
 				_ = s.SendText(string(m.Data) + "!")
 			},

@@ -43,7 +43,7 @@ func TestFarewell(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ended := make(ends, 2)
 			s, addr := start(t, session.Config{Routes: []session.Route{{
-				Path: "/",
+				Path: "/", Mode: session.NeverBlocks,
 				Handler: session.HandlerFuncs{
 					Message: func(s session.Session, m session.Message) {
 						switch string(m.Data) {
@@ -113,7 +113,7 @@ func TestFarewell(t *testing.T) {
 func TestFarewellGoexit(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	_, addr := start(t, session.Config{Routes: []session.Route{{
-		Path:     "/",
+		Path: "/", Mode: session.NeverBlocks,
 		Handler:  session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }},
 		Farewell: func(session.Session, wsproto.StatusCode, string) []byte { runtime.Goexit(); return nil },
 	}}})

@@ -94,7 +94,7 @@ func TestControlRateStopsReading(t *testing.T) {
 // latest.
 func TestPingsOfClientThatDoesNotRead(t *testing.T) {
 	const pings = 5000
-	route := session.Route{Path: "/", MaxMessage: 32 << 20, Handler: session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
+	route := session.Route{Path: "/", Mode: session.NeverBlocks, MaxMessage: 32 << 20, Handler: session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
 		_ = s.Send(m.Opcode, m.Data)
 	}}}
 	cfg := session.Config{Routes: []session.Route{route}, ControlRate: 1, ControlBurst: 2 * pings}

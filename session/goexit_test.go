@@ -192,8 +192,8 @@ func TestGoexitOnMembership(t *testing.T) {
 func TestGoexitTwice(t *testing.T) {
 	ended := make(ends, 2)
 	srv, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{
-		Path:     "/",
-		Blocking: true,
+		Path: "/",
+		Mode: session.MayBlock,
 		Handler: session.HandlerFuncs{
 			Message: func(s session.Session, m session.Message) {
 				if string(m.Data) == "end" {

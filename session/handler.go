@@ -8,7 +8,7 @@ import (
 
 // Handler serves the sessions of a route. For one session the calls come one at a time and in
 // the order below, from any of the server's workers; calls for different sessions run
-// concurrently. They must not block: a worker serves many clients.
+// concurrently. Route.Mode says whether they may block: by default they may.
 //
 //	OnOpen { OnMessage | OnBinary | OnPing | OnPong } [ OnError ] OnClose
 //

@@ -72,12 +72,12 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		return
 	}
 	route := s.routes.at(index)
-	if !route.Inline && t.OnLoop() {
+	if route.Mode != OnLoop && t.OnLoop() {
 		s.moveToWorker(t, rec, p)
 		return
 	}
 	plain := route.HTTP != nil && !l.req.AsksForWebSocket()
-	if plain && !route.Blocking {
+	if plain && !route.decidesLater() {
 		s.refuse(t, rec, s.plain(c, route, &l.req, &l.watch))
 		return
 	}
@@ -89,7 +89,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	}
 	v := &verdict{accept: route.accept}
 	switch {
-	case route.Blocking && (plain || route.OnUpgrade != nil):
+	case route.decidesLater() && (plain || route.OnUpgrade != nil):
 		busy := s.exec.busy(c) // before the verdict, which comes before that ends
 		if v = s.exec.verdict(c); v == nil {
 			s.judge(t, rec, route, p, plain, busy)
@@ -127,7 +127,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 		s.throttle(c).start(&route.Rate, s.tr.Now())
 	}
 	t.SetDeadline(0)
-	t.SetInline(route.Inline && !agreed.Deflate)
+	t.SetInline(route.Mode == OnLoop && !agreed.Deflate)
 	s.live.seen(c.Index(), s.tr.Now())
 	rec.store(m)
 	s.open.Add(1)
@@ -135,7 +135,7 @@ func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
 	s.accepted(c, &l.req)
 	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
 	rec.began = 0
-	if route.Blocking {
+	if route.Mode == MayBlock {
 		req := copyRequest(p[:n], &s.cfg.Head)
 		s.exec.post(c, nil, func() {
 			defer s.recovered(c)

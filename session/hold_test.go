@@ -36,7 +36,7 @@ func (k *ticking) Now() uint32 {
 // What a client owes may be paid between the look that holds it and the one that says for how long.
 func TestHoldWhileTimeGoesOn(t *testing.T) {
 	got := make(chan string, 1)
-	s, err := NewServer(Config{ControlRate: 50, ControlBurst: 2, Routes: []Route{{Path: "/", Handler: HandlerFuncs{
+	s, err := NewServer(Config{ControlRate: 50, ControlBurst: 2, Routes: []Route{{Path: "/", Mode: NeverBlocks, Handler: HandlerFuncs{
 		Message: func(_ Session, m Message) { got <- string(m.Data) },
 	}}}})
 	if err != nil {

@@ -209,7 +209,7 @@ func (s *Server) answerPing(c conn, p []byte) {
 // deliver calls OnMessage or OnBinary, and survives its panic. It reports false if there is no memory to
 // keep the message for a handler that may block.
 func (s *Server) deliver(l *local, r *route, c conn, m Message) (ok bool) {
-	if r.Blocking {
+	if r.Mode == MayBlock {
 		p, err := s.bufs.Grow(nil, len(m.Data))
 		if err != nil {
 			return false
@@ -250,7 +250,7 @@ func (s *Server) message(r *route, c conn, m Message) {
 
 // controlCall calls f, which calls OnPing or OnPong with p, and survives its panic.
 func (s *Server) controlCall(l *local, r *route, c conn, p []byte, f func(p []byte)) {
-	if r.Blocking {
+	if r.Mode == MayBlock {
 		p = bytes.Clone(p)
 		s.exec.post(c, nil, func() {
 			defer s.recovered(c)

@@ -159,7 +159,7 @@ func (s Session) Value() any {
 // SetValue keeps a value for as long as the session lives. Calls from several goroutines are safe, what
 // the value holds is theirs to guard. It costs the session some 100 bytes beside the value.
 //
-// Errors: ErrClosed; where the handler may block (Route.Blocking), only once OnClose has returned.
+// Errors: ErrClosed; where the handler may block (MayBlock), only once OnClose has returned.
 func (s Session) SetValue(v any) error {
 	set := func(x *extra) { x.value = v }
 	if s.srv == nil {

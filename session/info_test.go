@@ -18,7 +18,7 @@ func TestRetainedRequest(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	agents := make(chan string, 1)
 	_, addr := start(t, session.Config{Routes: []session.Route{{
-		Path: "/*", Retain: []string{"Origin", "cookie", "X-List", "Host"}, RetainQuery: true,
+		Path: "/*", Mode: session.NeverBlocks, Retain: []string{"Origin", "cookie", "X-List", "Host"}, RetainQuery: true,
 		Handler: session.HandlerFuncs{
 			Open: func(s session.Session, r *wsproto.Request) {
 				agent, _ := r.Header("User-Agent")
@@ -154,7 +154,7 @@ func TestRequestInOnOpen(t *testing.T) {
 		return err
 	}
 	cfg := session.Config{Routes: []session.Route{
-		{Path: "/first", Handler: session.HandlerFuncs{Open: func(_ session.Session, r *wsproto.Request) {
+		{Path: "/first", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{Open: func(_ session.Session, r *wsproto.Request) {
 			for range 50 {
 				if err := connect("ws://"+string(r.Host)+"/other", strings.Repeat("B", 40)); err != nil {
 					t.Error(err)
@@ -163,7 +163,7 @@ func TestRequestInOnOpen(t *testing.T) {
 			agent, _ := r.Header("User-Agent")
 			agents <- string(agent)
 		}}},
-		{Path: "/other", Handler: session.HandlerFuncs{}},
+		{Path: "/other", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{}},
 	}}
 	cfg.Reactor.Workers = 2
 	_, addr := start(t, cfg)

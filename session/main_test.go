@@ -31,6 +31,21 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// loopIf returns the mode of a route whose handler never blocks.
+func loopIf(inline bool) session.Mode {
+	if inline {
+		return session.OnLoop
+	}
+	return session.NeverBlocks
+}
+
+func blockIf(blocking bool) session.Mode {
+	if blocking {
+		return session.MayBlock
+	}
+	return session.NeverBlocks
+}
+
 // start runs a server on a loopback port until the test ends, and checks that it ends with
 // everything given back.
 func start(t *testing.T, cfg session.Config) (*session.Server, string) {

@@ -37,16 +37,16 @@ func TestOutboundPolicy(t *testing.T) {
 		session.Route
 		send func(s session.Session, n int) error
 	}{
-		"oldest": {session.Route{Outbound: session.DropOldest}, func(s session.Session, n int) error {
+		"oldest": {session.Route{Mode: session.NeverBlocks, Outbound: session.DropOldest}, func(s session.Session, n int) error {
 			return s.SendText(tick(n%symbols, n))
 		}},
-		"newest": {session.Route{Outbound: session.DropNewest}, func(s session.Session, n int) error {
+		"newest": {session.Route{Mode: session.NeverBlocks, Outbound: session.DropNewest}, func(s session.Session, n int) error {
 			return s.SendPrepared(session.Prepare(wsproto.OpText, []byte(tick(n%symbols, n))))
 		}},
-		"latest": {session.Route{Outbound: session.KeepLatest}, func(s session.Session, n int) error {
+		"latest": {session.Route{Mode: session.NeverBlocks, Outbound: session.KeepLatest}, func(s session.Session, n int) error {
 			return s.SendKeyed(fmt.Sprint(n%symbols), wsproto.OpText, []byte(tick(n%symbols, n)))
 		}},
-		"latest prepared": {session.Route{Outbound: session.KeepLatest}, func(s session.Session, n int) error {
+		"latest prepared": {session.Route{Mode: session.NeverBlocks, Outbound: session.KeepLatest}, func(s session.Session, n int) error {
 			return s.SendPrepared(session.PrepareKeyed(fmt.Sprint(n%symbols), wsproto.OpText, []byte(tick(n%symbols, n))))
 		}},
 	} {
@@ -99,7 +99,7 @@ func TestPingWithoutRoom(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	cfg := session.Config{
 		PingInterval: 300 * time.Millisecond, PingTimeout: 300 * time.Millisecond,
-		Routes: []session.Route{{Path: "/", Outbound: session.KeepLatest, Handler: session.HandlerFuncs{
+		Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Outbound: session.KeepLatest, Handler: session.HandlerFuncs{
 			Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 		}}},
 	}
@@ -130,7 +130,7 @@ func TestPingWithoutRoom(t *testing.T) {
 
 // More keys than the queue has room for end the session, with the code of the route.
 func TestKeepLatestHasBounds(t *testing.T) {
-	srv, c, s := policyServer(t, session.Route{Outbound: session.KeepLatest, SlowCode: wsproto.StatusPolicyViolation})
+	srv, c, s := policyServer(t, session.Route{Mode: session.NeverBlocks, Outbound: session.KeepLatest, SlowCode: wsproto.StatusPolicyViolation})
 	var err error
 	for n := 0; err == nil; n++ {
 		err = s.SendKeyed(fmt.Sprint(n), wsproto.OpText, []byte(tick(0, n)))
@@ -145,7 +145,7 @@ func TestKeepLatestHasBounds(t *testing.T) {
 }
 
 func TestPolicyOfConfig(t *testing.T) {
-	for _, r := range []session.Route{{Outbound: 4}, {SlowCode: 1005}, {SlowCode: 999}} {
+	for _, r := range []session.Route{{Mode: session.NeverBlocks, Outbound: 4}, {Mode: session.NeverBlocks, SlowCode: 1005}, {Mode: session.NeverBlocks, SlowCode: 999}} {
 		r.Path, r.Handler = "/", session.Echo{}
 		if _, err := session.NewServer(session.Config{Routes: []session.Route{r}}); err == nil {
 			t.Errorf("%+v is accepted", r)

@@ -48,7 +48,7 @@ type party struct {
 
 func newParty(t *rapid.T, dir string, cfg session.Config) *party {
 	p := &party{opened: make(chan session.Session, 1), over: make(map[session.Session]chan session.CloseInfo)}
-	cfg.Routes = []session.Route{{Path: "/", Handler: p}, {Path: "/other", Handler: p}}
+	cfg.Routes = []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: p}, {Path: "/other", Mode: session.NeverBlocks, Handler: p}}
 	var err error
 	if p.srv, err = session.NewServer(cfg); err != nil {
 		t.Fatal(err)

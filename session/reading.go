@@ -46,7 +46,7 @@ func (s Session) setFlag(flag uint32, on bool) error {
 
 // held reports whether a client is not to be read from. One that is closing is: its Close frame counts.
 func (s *Server) held(c conn, rec *record, route *route) bool {
-	busy := route.Blocking && s.exec.busy(c) // before the flags: its last call may set one
+	busy := route.Mode == MayBlock && s.exec.busy(c) // before the flags: its last call may set one
 	flags := rec.flags.Load()
 	if flags&^flagHeld == 0 && !busy && !route.limited {
 		return false

@@ -31,7 +31,7 @@ func TestPauseReading(t *testing.T) {
 	})
 	cfg.MessageTimeout, cfg.FrameTimeout = 300*time.Millisecond, 300*time.Millisecond
 	for _, inline := range []bool{false, true} {
-		cfg.Routes[0].Inline = inline
+		cfg.Routes[0].Mode = loopIf(inline)
 		srv, addr := start(t, cfg)
 		c := dial(t, addr, "/")
 		s := <-sessions

@@ -190,7 +190,7 @@ func TestTinyFrames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const n = 20000
 			got := make(chan byte, n+1)
-			s, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Inline: inline, Handler: session.HandlerFuncs{
+			s, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Mode: loopIf(inline), Handler: session.HandlerFuncs{
 				Message: func(_ session.Session, m session.Message) { got <- m.Data[0] },
 				Close:   func(session.Session, session.CloseInfo) { close(got) },
 			}}}})

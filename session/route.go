@@ -35,10 +35,7 @@ func newRoutes(list []Route) *routes {
 			limits: wsproto.Limits{MaxMessage: r.MaxMessage, MaxFragments: r.MaxFragments, Only: r.Only},
 			accept: wsproto.Accept{Subprotocols: r.Subprotocols, Header: r.Header, Deflate: r.Deflate},
 		})
-		rs.list[i].binary, _ = r.Handler.(BinaryHandler)
-		rs.list[i].ping, _ = r.Handler.(PingHandler)
-		rs.list[i].pong, _ = r.Handler.(PongHandler)
-		rs.list[i].fault, _ = r.Handler.(ErrorHandler)
+		rs.list[i].hooks(r.Handler)
 		rs.list[i].limited = r.Rate.Messages > 0 || r.Rate.Bytes > 0
 		if prefix, ok := strings.CutSuffix(r.Path, "*"); ok {
 			rs.list[i].Path = prefix
@@ -51,6 +48,28 @@ func newRoutes(list []Route) *routes {
 		return len(rs.list[rs.prefixes[a]].Path) > len(rs.list[rs.prefixes[b]].Path)
 	})
 	return rs
+}
+
+// hooks finds out which of the optional calls a handler wants. Functions of a HandlerFuncs that are nil
+// are not called at all: a call may cost a switch of goroutines.
+func (r *route) hooks(h Handler) {
+	r.binary, _ = h.(BinaryHandler)
+	r.ping, _ = h.(PingHandler)
+	r.pong, _ = h.(PongHandler)
+	r.fault, _ = h.(ErrorHandler)
+	f, ok := h.(HandlerFuncs)
+	if !ok {
+		return
+	}
+	if f.Ping == nil {
+		r.ping = nil
+	}
+	if f.Pong == nil {
+		r.pong = nil
+	}
+	if f.Error == nil {
+		r.fault = nil
+	}
 }
 
 func (rs *routes) at(i uint16) *route { return &rs.list[i] }

@@ -94,7 +94,7 @@ func NewServer(cfg Config) (*Server, error) {
 		if (r.Rate.Messages > 0 || r.Rate.Bytes > 0) && s.throttles == nil {
 			s.throttles = slab.NewArray[throttle](n)
 		}
-		if r.Blocking && s.exec == nil {
+		if r.needsPool() && s.exec == nil {
 			s.exec = newExecutor(s, cfg.BlockingCalls, n)
 		}
 		if r.Deflate && s.deflate == nil {
@@ -172,7 +172,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // ErrHandlerStuck is returned by Close and Shutdown when calls of handlers have not returned within
 // Config.HandlerTimeout. The sessions of these calls end when they return; all others have ended, but for OnClose
-// of blocking routes (Route.Blocking) where such calls hold the whole pool.
+// of routes that may block where such calls hold the whole pool.
 var ErrHandlerStuck = errors.New("session: calls of handlers do not return")
 
 // Close ends the server at once: every session ends without a closing handshake. It waits for calls of

@@ -27,13 +27,13 @@ func recorder() (session.Handler, ends) {
 }
 
 func oneRoute(h session.Handler) session.Config {
-	return session.Config{Routes: []session.Route{{Path: "/", Handler: h}}}
+	return session.Config{Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: h}}}
 }
 
 func TestEcho(t *testing.T) {
 	for name, route := range map[string]session.Route{
-		"inline":  {Path: "/", Handler: session.Echo{}, Inline: true},
-		"workers": {Path: "/", Handler: session.Echo{}},
+		"inline":  {Path: "/", Handler: session.Echo{}, Mode: session.OnLoop},
+		"workers": {Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, addr := start(t, session.Config{Routes: []session.Route{route}})
@@ -230,7 +230,7 @@ func TestPanicClosesOneSession(t *testing.T) {
 }
 
 func TestBroadcast(t *testing.T) {
-	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/b", Handler: session.NewBroadcast()}}})
+	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/b", Mode: session.NeverBlocks, Handler: session.NewBroadcast()}}})
 	var cs []*client
 	for range 10 {
 		cs = append(cs, dial(t, addr, "/b"))
@@ -258,7 +258,7 @@ func TestBroadcast(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	_, addr := start(t, session.Config{
 		HandshakeTimeout: 600 * time.Millisecond,
-		Routes:           []session.Route{{Path: "/", Handler: session.Echo{}}, {Path: "/chat/*", Handler: session.Echo{}}},
+		Routes:           []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}, {Path: "/chat/*", Mode: session.NeverBlocks, Handler: session.Echo{}}},
 	})
 	const good = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 	for name, tt := range map[string]struct{ request, want string }{
@@ -291,8 +291,8 @@ func TestPathAndSubprotocol(t *testing.T) {
 		opened <- seen{s.Path(), s.Subprotocol()}
 	}}
 	_, addr := start(t, session.Config{Routes: []session.Route{
-		{Path: "/chat/*", Handler: h, Subprotocols: []string{"v2", "v1"}},
-		{Path: "/chat/exact", Handler: h},
+		{Path: "/chat/*", Mode: session.NeverBlocks, Handler: h, Subprotocols: []string{"v2", "v1"}},
+		{Path: "/chat/exact", Mode: session.NeverBlocks, Handler: h},
 	}})
 	for _, tt := range []struct {
 		path  string
@@ -346,7 +346,7 @@ func TestLimit(t *testing.T) {
 func TestSlowConsumer(t *testing.T) {
 	e := make(ends, 10)
 	b := session.NewBroadcast()
-	cfg := session.Config{Routes: []session.Route{{Path: "/", Handler: session.HandlerFuncs{
+	cfg := session.Config{Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 		Open:  b.OnOpen,
 		Close: func(s session.Session, c session.CloseInfo) { b.OnClose(s, c); e <- c },
 	}}}}
@@ -405,17 +405,17 @@ func TestShutdown(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	for name, cfg := range map[string]session.Config{
 		"no routes":        {},
-		"no handler":       {Routes: []session.Route{{Path: "/"}}},
-		"relative":         {Routes: []session.Route{{Path: "x", Handler: session.Echo{}}}},
-		"twice":            {Routes: []session.Route{{Path: "/", Handler: session.Echo{}}, {Path: "/", Handler: session.Echo{}}}},
-		"negative timeout": {Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}, PingTimeout: -1},
-		"negative limit":   {Routes: []session.Route{{Path: "/", Handler: session.Echo{}, MaxMessage: -1}}},
-		"negative reactor": {Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}, Reactor: netpoll.Config{Workers: -1}},
-		"workers":          {Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}, Reactor: netpoll.Config{Workers: 1 << 40}},
-		"loops":            {Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}, Reactor: netpoll.Config{Loops: 1 << 40}},
-		"publications":     {Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}, Publications: 1 << 40},
-		"compressors":      {Routes: []session.Route{{Path: "/", Handler: session.Echo{}, Deflate: true}}, Deflate: session.Deflate{Compressors: 1 << 40}},
-		"over the limit":   {Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}, Reactor: netpoll.Config{MaxConns: 1 << 30}},
+		"no handler":       {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks}}},
+		"relative":         {Routes: []session.Route{{Path: "x", Mode: session.NeverBlocks, Handler: session.Echo{}}}},
+		"twice":            {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}, {Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}},
+		"negative timeout": {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, PingTimeout: -1},
+		"negative limit":   {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, MaxMessage: -1}}},
+		"negative reactor": {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{Workers: -1}},
+		"workers":          {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{Workers: 1 << 40}},
+		"loops":            {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{Loops: 1 << 40}},
+		"publications":     {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Publications: 1 << 40},
+		"compressors":      {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, Deflate: true}}, Deflate: session.Deflate{Compressors: 1 << 40}},
+		"over the limit":   {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{MaxConns: 1 << 30}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if s, err := session.NewServer(cfg); err == nil {
@@ -431,11 +431,11 @@ func TestConfigErrors(t *testing.T) {
 func TestLoopRunsNoBlockingHandler(t *testing.T) {
 	release := make(chan struct{})
 	_, addr := start(t, session.Config{Routes: []session.Route{
-		{Path: "/slow", Handler: session.HandlerFuncs{
+		{Path: "/slow", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 			Open:    func(session.Session, *wsproto.Request) { <-release },
 			Message: func(session.Session, session.Message) { <-release },
 		}},
-		{Path: "/", Handler: session.Echo{}, Inline: true},
+		{Path: "/", Handler: session.Echo{}, Mode: session.OnLoop},
 	}})
 	blocked, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -58,7 +58,7 @@ func request(t *testing.T, addr, line, fields string) (*http.Response, string) {
 func TestOnUpgrade(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	route := session.Route{
-		Path:         "/*",
+		Path: "/*", Mode: session.NeverBlocks,
 		Handler:      session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }},
 		Subprotocols: []string{"a", "b"},
 		Header:       []wsproto.Field{{Name: "X-Route", Value: "1"}},
@@ -108,7 +108,7 @@ func TestOnUpgrade(t *testing.T) {
 		},
 	}
 	for _, inline := range []bool{true, false} {
-		route.Inline = inline
+		route.Mode = loopIf(inline)
 		s, addr := start(t, session.Config{Routes: []session.Route{route}})
 		for _, c := range []struct {
 			target string
@@ -165,7 +165,7 @@ func TestOnUpgrade(t *testing.T) {
 // What a callback has chosen is known for as long as the session lives.
 func TestSubprotocolOfCallback(t *testing.T) {
 	_, addr := start(t, session.Config{Routes: []session.Route{{
-		Path:    "/",
+		Path: "/", Mode: session.NeverBlocks,
 		Handler: session.HandlerFuncs{Message: func(s session.Session, _ session.Message) { _ = s.SendText(s.Subprotocol()) }},
 		OnUpgrade: func(u *session.Upgrade) error {
 			for p := range u.Request.Subprotocols() {
@@ -181,7 +181,7 @@ func TestSubprotocolOfCallback(t *testing.T) {
 
 func TestPlainHTTP(t *testing.T) {
 	hello := &wsproto.Response{Status: 200, Header: []wsproto.Field{{Name: "Content-Type", Value: "text/plain"}}, Body: []byte("hello")}
-	route := session.Route{Path: "/*", Handler: session.Echo{}, HTTP: func(r *wsproto.Request) *wsproto.Response {
+	route := session.Route{Path: "/*", Mode: session.NeverBlocks, Handler: session.Echo{}, HTTP: func(r *wsproto.Request) *wsproto.Response {
 		switch string(r.Path) {
 		case "/hello":
 			return hello
@@ -195,8 +195,8 @@ func TestPlainHTTP(t *testing.T) {
 		return nil
 	}}
 	for _, inline := range []bool{true, false} {
-		route.Inline = inline
-		s, addr := start(t, session.Config{Routes: []session.Route{route, {Path: "/bare", Handler: session.Echo{}, Inline: inline}}})
+		route.Mode = loopIf(inline)
+		s, addr := start(t, session.Config{Routes: []session.Route{route, {Path: "/bare", Handler: session.Echo{}, Mode: loopIf(inline)}}})
 		for _, c := range []struct {
 			line   string
 			status int
@@ -244,7 +244,7 @@ func TestOrigins(t *testing.T) {
 	}
 	var cfg session.Config
 	for path, origins := range routes {
-		cfg.Routes = append(cfg.Routes, session.Route{Path: path, Handler: session.Echo{}, Inline: true, Origins: origins})
+		cfg.Routes = append(cfg.Routes, session.Route{Path: path, Handler: session.Echo{}, Mode: session.OnLoop, Origins: origins})
 	}
 	_, addr := start(t, cfg)
 	const none = "none"
@@ -277,7 +277,7 @@ func TestOrigins(t *testing.T) {
 		t.Errorf("two origins: %d", res.StatusCode)
 	}
 	for _, o := range []string{"null", "good.com", "https://good.com/", "https://", "https://*.good.com/x", "//good.com"} {
-		_, err := session.NewServer(session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}, Origins: []string{o}}}})
+		_, err := session.NewServer(session.Config{Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, Origins: []string{o}}}})
 		if err == nil || !strings.Contains(err.Error(), o) {
 			t.Errorf("origin %q: %v", o, err)
 		}
@@ -287,8 +287,8 @@ func TestOrigins(t *testing.T) {
 // A type of message that a route does not take is refused by the header of its first frame.
 func TestOnlyOneType(t *testing.T) {
 	_, addr := start(t, session.Config{Routes: []session.Route{
-		{Path: "/text", Handler: session.Echo{}, Only: wsproto.OpText},
-		{Path: "/binary", Handler: session.Echo{}, Only: wsproto.OpBinary},
+		{Path: "/text", Mode: session.NeverBlocks, Handler: session.Echo{}, Only: wsproto.OpText},
+		{Path: "/binary", Mode: session.NeverBlocks, Handler: session.Echo{}, Only: wsproto.OpBinary},
 	}})
 	for path, op := range map[string]ws.OpCode{"/text": ws.OpText, "/binary": ws.OpBinary} {
 		c := dial(t, addr, path)
@@ -324,7 +324,7 @@ func dialWith(t *testing.T, addr, path string, d ws.Dialer) *client {
 // A large answer of a route is not kept, and arrives whole.
 func TestLargeHTTPAnswer(t *testing.T) {
 	page := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
-	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}, HTTP: func(*wsproto.Request) *wsproto.Response {
+	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, HTTP: func(*wsproto.Request) *wsproto.Response {
 		return &wsproto.Response{Status: 200, Body: page}
 	}}}})
 	if res, body := request(t, addr, "GET /", "Host: x\r\n"); res.StatusCode != 200 || body != string(page) {
@@ -335,7 +335,7 @@ func TestLargeHTTPAnswer(t *testing.T) {
 // A client that has sent its request and the end of its input still gets the answer.
 func TestAnswerAfterHalfClose(t *testing.T) {
 	for _, inline := range []bool{true, false} {
-		s, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}, Inline: inline}}})
+		s, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}, Mode: loopIf(inline)}}})
 		for range 50 {
 			c, err := net.Dial("tcp", addr)
 			if err != nil {
@@ -358,7 +358,7 @@ func TestAnswerAfterHalfClose(t *testing.T) {
 
 // A route may serve plain HTTP alone.
 func TestRouteOfPlainHTTP(t *testing.T) {
-	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/version", HTTP: func(*wsproto.Request) *wsproto.Response {
+	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/version", Mode: session.NeverBlocks, HTTP: func(*wsproto.Request) *wsproto.Response {
 		return &wsproto.Response{Status: 200, Body: []byte("1")}
 	}}}})
 	resp, err := http.Get("http://" + addr + "/version")

@@ -80,7 +80,7 @@ func (t *Target) Attach(s *session.Server) { t.server.Store(s) }
 // caller's to set; Handler, Subprotocols, OnUpgrade, Farewell and Only are not.
 func (t *Target) Route(path string) session.Route {
 	return session.Route{
-		Path:         path,
+		Path: path, Mode: session.NeverBlocks,
 		Handler:      t,
 		Subprotocols: []string{Subprotocol},
 		OnUpgrade:    t.upgrade,

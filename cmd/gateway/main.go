@@ -147,8 +147,8 @@ func prepare(o *options, log *slog.Logger) (*gateway, error) {
 	}
 	cfg := session.Config{
 		Routes: []session.Route{
-			{Path: "/", Handler: session.Echo{}, Inline: true, Subprotocols: o.subprotocols, Only: o.only},
-			{Path: "/broadcast", Handler: session.NewBroadcast(), Subprotocols: o.subprotocols, Only: o.only},
+			{Path: "/", Handler: session.Echo{}, Mode: session.OnLoop, Subprotocols: o.subprotocols, Only: o.only},
+			{Path: "/broadcast", Mode: session.NeverBlocks, Handler: session.NewBroadcast(), Subprotocols: o.subprotocols, Only: o.only},
 			channelsRoute,
 		},
 		Reactor: netpoll.Config{

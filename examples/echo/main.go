@@ -32,7 +32,7 @@ func newServer(listen string, log *slog.Logger) (*session.Server, net.Addr, erro
 	srv, err := session.NewServer(session.Config{
 		Logger: log, // the server's own log: what goes wrong inside it
 		Routes: []session.Route{{
-			Path:       "/",
+			Path: "/", Mode: session.NeverBlocks,
 			MaxMessage: 64 << 10, // a larger message ends the session with 1009
 			// A page of any origin may connect, since Origins is nil: there is nothing here that
 			// it could not know already. See the chat for a server that is more careful.

@@ -1,0 +1,127 @@
+package session_test
+
+import (
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+// stuck is a handler whose OnMessage waits until the test lets it go on.
+func stuck() (h session.HandlerFuncs, entered, leave chan struct{}) {
+	entered, leave = make(chan struct{}, 64), make(chan struct{})
+	h.Message = func(session.Session, session.Message) {
+		entered <- struct{}{}
+		<-leave
+	}
+	return h, entered, leave
+}
+
+// A route that says nothing of its mode may block: the handler of one client holds up no other, however
+// few workers there are.
+func TestModeDefaultMayBlock(t *testing.T) {
+	h, entered, leave := stuck()
+	cfg := session.Config{Routes: []session.Route{
+		{Path: "/stuck", Handler: h},
+		{Path: "/echo", Mode: session.NeverBlocks, Handler: session.Echo{}},
+	}}
+	cfg.Reactor.Workers = 1
+	_, addr := start(t, cfg)
+	defer close(leave)
+	for range 3 {
+		c := dial(t, addr, "/stuck")
+		c.text("wait")
+		<-entered
+	}
+	c := dial(t, addr, "/echo")
+	c.text("hello")
+	c.want(ws.OpText, "hello")
+}
+
+// Pings are answered without a call in the pool where no handler wants to see them.
+func TestModePingNeedsNoCall(t *testing.T) {
+	h, entered, leave := stuck()
+	_, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{
+		{Path: "/stuck", Handler: h},
+		{Path: "/idle", UpgradeMode: session.UpgradeNeverBlocks, Handler: session.HandlerFuncs{}},
+	}})
+	defer close(leave)
+	idle := dial(t, addr, "/idle")
+	idle.send(ws.NewPingFrame([]byte("before")))
+	idle.want(ws.OpPong, "before")
+	c := dial(t, addr, "/stuck")
+	c.text("wait")
+	<-entered
+	idle.send(ws.NewPingFrame([]byte("ping")))
+	idle.send(ws.NewPongFrame([]byte("pong")))
+	idle.send(ws.NewPingFrame([]byte("again")))
+	idle.want(ws.OpPong, "ping")
+	idle.want(ws.OpPong, "again")
+}
+
+// OnUpgrade may block although the handler's calls never do.
+func TestUpgradeModeMayBlock(t *testing.T) {
+	for _, mode := range []session.Mode{session.NeverBlocks, session.OnLoop} {
+		t.Run(mode.String(), func(t *testing.T) {
+			entered, leave := make(chan struct{}, 8), make(chan struct{})
+			cfg := session.Config{Routes: []session.Route{{
+				Path: "/*", Mode: mode, UpgradeMode: session.UpgradeMayBlock, Handler: session.Echo{},
+				OnUpgrade: func(u *session.Upgrade) error {
+					if string(u.Request.Path) == "/slow" {
+						entered <- struct{}{}
+						<-leave
+					}
+					return nil
+				},
+			}}}
+			cfg.Reactor.Workers, cfg.Reactor.Loops = 1, 1
+			srv, addr := start(t, cfg)
+			done := make(chan *client)
+			for range 3 {
+				go func() { done <- dial(t, addr, "/slow") }()
+				<-entered
+			}
+			c := dial(t, addr, "/quick")
+			c.text("hello")
+			c.want(ws.OpText, "hello")
+			if n := srv.Stats().Sessions; n != 1 {
+				t.Errorf("%d sessions are open while three handshakes are being decided, want 1", n)
+			}
+			close(leave)
+			for range 3 {
+				c := <-done
+				c.text("late")
+				c.want(ws.OpText, "late")
+			}
+		})
+	}
+}
+
+// OnUpgrade that never blocks is asked at once although all calls that may block are stuck.
+func TestUpgradeModeNeverBlocks(t *testing.T) {
+	h, entered, leave := stuck()
+	_, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{
+		Path: "/", UpgradeMode: session.UpgradeNeverBlocks, Handler: h,
+		OnUpgrade: func(u *session.Upgrade) error {
+			if len(u.Request.RawQuery) > 0 {
+				return wsproto.Refusal(403, "no")
+			}
+			return nil
+		},
+		HTTP: func(*wsproto.Request) *wsproto.Response { return &wsproto.Response{Status: 204} },
+	}}})
+	defer close(leave)
+	c := dial(t, addr, "/")
+	c.text("wait")
+	<-entered
+	dial(t, addr, "/") // answered, although OnOpen has to wait
+	if got := raw(t, addr, "GET /?no HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"); got != "HTTP/1.1 403 Forbidden" {
+		t.Errorf("a handshake that OnUpgrade refuses: %q, want status 403", got)
+	}
+	if got := raw(t, addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); got != "HTTP/1.1 204 No Content" {
+		t.Errorf("a plain request: %q, want status 204", got)
+	}
+}
