@@ -33,8 +33,8 @@ var (
 // Config holds the settings of a Reactor. The zero value of a field means its default;
 // negative values are refused.
 type Config struct {
-	Loops   int // event loops, at most 1024; default GOMAXPROCS/4, at least 1
-	Workers int // size of the worker pool, at most 4096; default GOMAXPROCS
+	Loops   int // event loops, at most MaxLoops; default GOMAXPROCS/4, at least 1
+	Workers int // size of the worker pool, at most MaxWorkers; default GOMAXPROCS
 
 	// MaxConns is how many connections may be open at once. Default and upper bound:
 	// what RLIMIT_NOFILE leaves after a reserve, see FDBudget.
@@ -70,7 +70,13 @@ type Config struct {
 // NoInline as Config.InlineBatch sends every ready connection to the workers.
 const NoInline = 1 << 30
 
-const maxQueue = 1<<31 - 1 // slot.queued has 32 bits
+// Upper bounds of a Config. Loops and workers never block, so more of them only take memory: each
+// has buffers of its own.
+const (
+	MaxLoops      = 1024
+	MaxWorkers    = 4096
+	MaxQueueBytes = 1<<31 - 1 // of QueueBytes and QueueTotalBytes: slot.queued has 32 bits
+)
 
 // SocketOptions are set on listeners; Linux hands them down to accepted sockets (tcp(7)),
 // so that they cost nothing per connection.
@@ -91,17 +97,11 @@ func def[T int | int64 | time.Duration](name string, v *T, d T, err *error) {
 	}
 }
 
-// What nobody needs, since loops and workers do not block, and takes all memory by mistake.
-const (
-	maxLoops   = 1024
-	maxWorkers = 4096
-)
-
 func (c Config) withDefaults() (Config, error) {
 	var err error
 	procs := runtime.GOMAXPROCS(0)
-	def("Loops", &c.Loops, min(max(1, procs/4), maxLoops), &err)
-	def("Workers", &c.Workers, min(procs, maxWorkers), &err)
+	def("Loops", &c.Loops, min(max(1, procs/4), MaxLoops), &err)
+	def("Workers", &c.Workers, min(procs, MaxWorkers), &err)
 	budget, spare, berr := FDBudget()
 	if berr != nil && err == nil {
 		err = berr
@@ -125,14 +125,14 @@ func (c Config) withDefaults() (Config, error) {
 	def("Socket.KeepCount", &c.Socket.KeepCount, 4, &err)
 	def("Socket.UserTimeout", &c.Socket.UserTimeout, 30*time.Second, &err)
 	c.WriteStall = min(c.WriteStall, maxDeadline)
-	if err == nil && (c.Loops > maxLoops || c.Workers > maxWorkers) {
-		err = fmt.Errorf("netpoll: Config.Loops must not be more than %d, and Workers not more than %d: each has buffers of its own", maxLoops, maxWorkers)
+	if err == nil && (c.Loops > MaxLoops || c.Workers > MaxWorkers) {
+		err = fmt.Errorf("netpoll: Config.Loops must not be more than %d, and Workers not more than %d: each has buffers of its own", MaxLoops, MaxWorkers)
 	}
 	if err == nil && c.MaxConns > budget {
 		err = fmt.Errorf("netpoll: Config.MaxConns is %d, but the limit of open files leaves room for %d: raise RLIMIT_NOFILE", c.MaxConns, budget)
 	}
-	if err == nil && (c.QueueBytes > maxQueue || c.QueueTotalBytes > maxQueue) {
-		err = fmt.Errorf("netpoll: Config.QueueBytes and QueueTotalBytes must not be more than %d", int64(maxQueue))
+	if err == nil && (c.QueueBytes > MaxQueueBytes || c.QueueTotalBytes > MaxQueueBytes) {
+		err = fmt.Errorf("netpoll: Config.QueueBytes and QueueTotalBytes must not be more than %d", int64(MaxQueueBytes))
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

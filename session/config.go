@@ -32,8 +32,8 @@ type Config struct {
 	// 1024 bytes/s.
 	MinRate int
 
-	PingInterval time.Duration // silence after which a client is pinged, ±10 % per client; default 27 s
-	PingTimeout  time.Duration // silence after the ping that shows the client to be dead; default 20 s
+	PingInterval time.Duration // silence after which a client is pinged, ±10 % per client; default DefaultPingInterval
+	PingTimeout  time.Duration // silence after the ping that shows the client to be dead; default DefaultPingTimeout
 
 	InboundBytes int64 // memory for incomplete messages of all clients; default 256 MiB
 
@@ -169,6 +169,15 @@ type Upgrade struct {
 	Value       any             // for Session.Value, if it is accepted
 }
 
+// Defaults of a Config.
+const (
+	DefaultPingInterval = 27 * time.Second
+	DefaultPingTimeout  = 20 * time.Second
+)
+
+// MaxSubprotocols bounds Route.Subprotocols.
+const MaxSubprotocols = 255
+
 const (
 	maxRoutes       = 1 << 16
 	maxPublications = 1 << 20
@@ -199,8 +208,8 @@ func (c Config) withDefaults() (Config, error) {
 	duration("HandshakeTimeout", &c.HandshakeTimeout, 5*time.Second)
 	duration("FrameTimeout", &c.FrameTimeout, 10*time.Second)
 	duration("MessageTimeout", &c.MessageTimeout, 30*time.Second)
-	duration("PingInterval", &c.PingInterval, 27*time.Second)
-	duration("PingTimeout", &c.PingTimeout, 20*time.Second)
+	duration("PingInterval", &c.PingInterval, DefaultPingInterval)
+	duration("PingTimeout", &c.PingTimeout, DefaultPingTimeout)
 	duration("ControlPatience", &c.ControlPatience, 10*time.Second)
 	duration("MembershipInterval", &c.MembershipInterval, time.Second)
 	duration("HandlerTimeout", &c.HandlerTimeout, 10*time.Second)
@@ -278,8 +287,8 @@ func (c Config) withDefaults() (Config, error) {
 			err = errors.Join(err, fmt.Errorf("session: route %q: Outbound is no policy", r.Path))
 		case r.SlowCode != 0 && !r.SlowCode.Sendable():
 			err = errors.Join(err, fmt.Errorf("session: route %q: SlowCode %d must not be sent", r.Path, r.SlowCode))
-		case len(r.Subprotocols) > 255:
-			err = errors.Join(err, fmt.Errorf("session: route %q: more than 255 subprotocols", r.Path))
+		case len(r.Subprotocols) > MaxSubprotocols:
+			err = errors.Join(err, fmt.Errorf("session: route %q: more than %d subprotocols", r.Path, MaxSubprotocols))
 		}
 		seen[r.Path] = true
 		for _, o := range r.Origins {
@@ -309,6 +318,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, err
 }
+
+// ValidChannelName reports whether name may be that of a channel: 1 to MaxChannelName bytes of UTF-8
+// without control characters.
+func ValidChannelName(name string) bool { return validChannel(name) }
 
 // ValidOrigin reports whether o may be an element of Route.Origins. The opaque origin "null" is everybody's, and
 // hence nobody's.

@@ -8,8 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"wsgateway/webpubsub"
 	"wsgateway/session"
+	"wsgateway/webpubsub"
 )
 
 func TestAckSet(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"testing"
 
-	"wsgateway/webpubsub"
 	"wsgateway/session"
+	"wsgateway/webpubsub"
 )
 
 const benchMessage = `{"type":"sendToGroup","group":"room-42","ackId":123456,"noEcho":true,"dataType":"json","data":{"hello":"world"}}`

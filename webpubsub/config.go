@@ -1,15 +1,16 @@
 package webpubsub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
 	"wsgateway/session"
+	"wsgateway/target"
 	"wsgateway/wsproto"
 )
 
@@ -42,14 +43,15 @@ type Config struct {
 }
 
 // Target serves the clients of one route or of several, which then share their groups. It implements
-// session.Handler. Create it with New; it belongs to one server, see Attach.
+// target.Target and session.Handler. Create it with New.
 type Target struct {
 	cfg       Config
 	open      *Permissions // of clients without Authorize
-	server    atomic.Pointer[session.Server]
 	counts    counts
 	forbidden string // what a Forbidden ends with
 }
+
+var _ target.Target = (*Target)(nil)
 
 // New returns a Target, or an error that says what is wrong with cfg.
 func New(cfg Config) (*Target, error) {
@@ -72,21 +74,21 @@ func New(cfg Config) (*Target, error) {
 	return t, nil
 }
 
-// Attach tells the target to which server its routes have been given. Call it before
-// session.Server.Start; until then every publication is refused.
-func (t *Target) Attach(s *session.Server) { t.server.Store(s) }
-
-// Route returns the route of the target at a path. Its limits, origins and compression are the
-// caller's to set; Handler, Subprotocols, OnUpgrade, Farewell and Only are not.
-func (t *Target) Route(path string) session.Route {
-	return session.Route{
-		Path: path, Mode: session.NeverBlocks,
+// Routes implements target.Target. The target sets Handler, Subprotocols, OnUpgrade and Farewell. Only
+// must stay zero: clients may send text and binary messages.
+func (t *Target) Routes(path string) []session.Route {
+	return []session.Route{{
+		Path:         path,
+		Mode:         session.NeverBlocks, // with an Authorize that keeps its promise
 		Handler:      t,
 		Subprotocols: []string{Subprotocol},
 		OnUpgrade:    t.upgrade,
 		Farewell:     farewell,
-	}
+	}}
 }
+
+// Close implements target.Target. Nothing runs beside the calls of its handler.
+func (*Target) Close(context.Context) error { return nil }
 
 // farewell tells a client why it is about to be disconnected.
 func farewell(_ session.Session, code wsproto.StatusCode, reason string) []byte {

@@ -6,8 +6,7 @@
 // # Use
 //
 //	target, err := webpubsub.New(webpubsub.Config{Open: true})
-//	srv, err := session.NewServer(session.Config{Routes: []session.Route{target.Route("/channels")}})
-//	target.Attach(srv) // before srv.Start
+//	srv, err := session.NewServer(session.Config{Routes: target.Routes("/channels")})
 //
 // # What a client sends
 //

@@ -13,8 +13,8 @@ import (
 	"github.com/gobwas/ws"
 	"go.uber.org/goleak"
 
-	"wsgateway/webpubsub"
 	"wsgateway/session"
+	"wsgateway/webpubsub"
 	"wsgateway/wsproto"
 )
 
@@ -27,12 +27,11 @@ func start(t testing.TB, cfg webpubsub.Config, more session.Config) (*webpubsub.
 	if err != nil {
 		t.Fatal(err)
 	}
-	more.Routes = []session.Route{target.Route("/channels")}
+	more.Routes = target.Routes("/channels")
 	s, err := session.NewServer(more)
 	if err != nil {
 		t.Fatal(err)
 	}
-	target.Attach(s)
 	addr, err := s.Listen("127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"wsgateway/webpubsub"
 	"wsgateway/session"
+	"wsgateway/webpubsub"
 	"wsgateway/wsproto"
 )
 

@@ -30,14 +30,6 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// Without a server there is nobody to publish to.
-func TestNotAttached(t *testing.T) {
-	target, _, addr := start(t, open, session.Config{})
-	target.Attach(nil)
-	c := dial(t, addr, "")
-	c.refused(`{"type":"sendToGroup","group":"g","data":1,"ackId":1}`, "InternalServerError")
-}
-
 // What several clients send to a group that is large and to one that is small comes in the order of each.
 func TestOrder(t *testing.T) {
 	const senders, messages = 4, 200

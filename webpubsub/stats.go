@@ -1,6 +1,10 @@
 package webpubsub
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"wsgateway/target"
+)
 
 // reason says why a request is refused, or a message is no request.
 type reason uint8
@@ -76,4 +80,26 @@ func (t *Target) Stats() Stats {
 		s.Refused[reasonNames[r]] = t.counts.refused[r].Load()
 	}
 	return s
+}
+
+// Counters implements target.Target. Their names begin with "channels_", after the usual path.
+func (t *Target) Counters() []target.Counter {
+	st := t.Stats()
+	refused := target.Counter{Name: "channels_refused_total", Label: "reason",
+		Help: "Requests of clients of channels that were refused, by reason."}
+	for r := refusedNot + 1; r < reasons; r++ {
+		refused.Samples = append(refused.Samples, target.Sample{Label: reasonNames[r], Value: float64(st.Refused[reasonNames[r]])})
+	}
+	return []target.Counter{
+		{Name: "channels_requests_total", Label: "type", Help: "Requests of clients of channels that were served.", Samples: []target.Sample{
+			{Label: "join", Value: float64(st.Joins)},
+			{Label: "leave", Value: float64(st.Leaves)},
+			{Label: "publish", Value: float64(st.Publishes)},
+			{Label: "ping", Value: float64(st.Pings)},
+		}},
+		target.Total("channels_duplicates_total", "Requests of clients of channels that were not served again, because one with their ackId had been.", st.Duplicates),
+		refused,
+		target.Total("channels_unanswered_total", "Refused requests of clients of channels that had no ackId, so that their client does not know.", st.Unanswered),
+		target.Total("channels_malformed_total", "Messages of clients of channels that were no request; each closed its session.", st.Malformed),
+	}
 }

@@ -197,17 +197,13 @@ func (t *Target) publish(s session.Session, c *client, w *scratch, group string)
 	if w.names, why, text = r.checkData(w.names); why != refusedNot {
 		return why, text
 	}
-	srv := t.server.Load()
-	if srv == nil {
-		return refusedBusy, "the server is starting"
-	}
 	w.out = appendMessage(w.out[:0], c.may.UserID, group, r.dataType, r.data)
 	m := session.Prepare(wsproto.OpText, w.out)
 	var err error
 	if r.noEcho {
-		err = srv.Publish(t.cfg.Prefix+group, m, s)
+		err = s.Server().Publish(t.cfg.Prefix+group, m, s)
 	} else {
-		err = srv.Publish(t.cfg.Prefix+group, m)
+		err = s.Server().Publish(t.cfg.Prefix+group, m)
 	}
 	if err != nil { // session.ErrBusy: the name is one
 		return refusedBusy, "too many publications wait, try again later"

@@ -10,8 +10,8 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"wsgateway/webpubsub"
 	"wsgateway/session"
+	"wsgateway/webpubsub"
 	"wsgateway/wsproto"
 )
 
@@ -270,7 +270,7 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	var h session.Handler = target
-	if _, ok := h.(session.BinaryHandler); !ok || target.Route("/x").Path != "/x" || target.Route("/x").Only != wsproto.Opcode(0) {
+	if _, ok := h.(session.BinaryHandler); !ok || target.Routes("/x")[0].Path != "/x" || target.Routes("/x")[0].Only != wsproto.Opcode(0) {
 		t.Error("a target takes binary messages as well, at any path")
 	}
 }

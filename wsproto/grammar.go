@@ -52,6 +52,10 @@ func all(p []byte, class uint8) bool {
 
 func isToken(p []byte) bool { return len(p) > 0 && all(p, tokenOctet) }
 
+// ValidToken reports whether s is a token (RFC 9110 §5.6.2), as the name of a subprotocol must be
+// (RFC 6455 §4.1).
+func ValidToken(s string) bool { return isToken([]byte(s)) }
+
 // leading counts the spaces and tabs in front.
 func leading(p []byte) int {
 	n := 0

@@ -13,9 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"wsgateway/webpubsub"
 	"wsgateway/metrics"
 	"wsgateway/session"
+	"wsgateway/target"
 )
 
 // admin serves metrics and health, on a listener of its own that clients do not reach.
@@ -27,13 +27,16 @@ type admin struct {
 }
 
 // newAdmin listens, and serves nothing yet.
-func newAdmin(addr string, server *session.Server, target *webpubsub.Target, log *slog.Logger) (*admin, error) {
+func newAdmin(addr string, server *session.Server, mounts []*mount, log *slog.Logger) (*admin, error) {
 	reg := prometheus.NewRegistry()
 	if err := metrics.Register(reg, buildVersion(), server.Stats); err != nil {
 		return nil, err
 	}
-	requests := func() metrics.Channels { return metrics.Channels(target.Stats()) }
-	if err := metrics.RegisterChannels(reg, requests); err != nil {
+	targets := make([]target.Target, len(mounts))
+	for i, m := range mounts {
+		targets[i] = m.Target
+	}
+	if err := metrics.RegisterTargets(reg, targets...); err != nil {
 		return nil, err
 	}
 	ln, err := net.Listen("tcp", addr)

@@ -23,21 +23,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
-	"runtime"
-	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
-
-	"wsgateway/webpubsub"
-	"wsgateway/netpoll"
-	"wsgateway/session"
-	"wsgateway/wsproto"
 )
 
 const (
@@ -52,7 +40,7 @@ func main() {
 
 // run is main without the exit. Errors of usage and of addresses are one line on stderr.
 func run(args []string, stdout, stderr io.Writer) int {
-	opts, err := parseFlags(args, stdout)
+	conf, err := parseFlags(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}
@@ -60,11 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "gateway:", err)
 		return exitUsage
 	}
-	if opts.version {
-		fmt.Fprintln(stdout, "gateway", buildVersion(), runtime.Version())
-		return exitOK
-	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: opts.logLevel}))
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: conf.logLevel}))
 
 	// From here on, so that no signal is lost between the start and the handler.
 	signals := make(chan os.Signal, 2)
@@ -77,7 +61,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	prepared := make(chan error, 1)
 	go func() {
 		var err error
-		g, err = prepare(opts, log)
+		g, err = prepare(conf, log)
 		prepared <- err
 	}()
 	select {
@@ -93,167 +77,29 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "gateway:", err)
 		return exitUsage
 	}
-	sig := <-signals
-	log.Info("stopping", "signal", sig.String(), "connections", g.server.Stats().Conns, "timeout", opts.shutdownTimeout)
-	ctx, cancel := context.WithTimeout(context.Background(), opts.shutdownTimeout)
+	return end(g, signals)
+}
+
+// end waits for a signal, and ends the gateway. A second signal ends it at once.
+func end(g *gateway, signals <-chan os.Signal) int {
+	sig, timeout := <-signals, g.config.shutdownTimeout
+	g.log.Info("stopping", "signal", sig.String(), "connections", g.server.Stats().Conns, "timeout", timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	done := make(chan struct{})
-	go func() { // ends with run
+	go func() { // ends with end
 		select {
 		case <-signals:
 			cancel()
 		case <-done:
 		}
 	}()
-	err = g.stop(ctx)
+	err := g.stop(ctx)
 	close(done)
 	if err != nil {
-		log.Warn("stopped, clients were cut off", "err", err)
+		g.log.Warn("stopped, clients were cut off", "err", err)
 		return exitFailed
 	}
-	log.Info("stopped")
+	g.log.Info("stopped")
 	return exitOK
-}
-
-// gateway is a gateway that listens, or runs.
-type gateway struct {
-	server *session.Server
-	admin  *admin
-	log    *slog.Logger
-	addrs  []string // listened on
-	fds    uint64   // limit of open files
-	open   bool     // channels are
-}
-
-// prepare raises the limit of open files and listens. Nobody is served yet.
-func prepare(o *options, log *slog.Logger) (*gateway, error) {
-	fds, err := raiseFDLimit()
-	if err != nil {
-		return nil, err
-	}
-	if most, _, err := netpoll.FDBudget(); err != nil {
-		return nil, err
-	} else if o.maxConns > most {
-		return nil, fmt.Errorf("-max-conns %d: the limit of open files (RLIMIT_NOFILE) is %d and leaves room for %d", o.maxConns, fds, most)
-	}
-	open := o.openChannels()
-	target, err := webpubsub.New(webpubsub.Config{Open: open, Hint: "the gateway permits it with -channels-open"})
-	if err != nil {
-		return nil, err
-	}
-	channelsRoute := target.Route("/channels")
-	if o.channelsOpen == nil && open && len(o.origins) == 0 {
-		channelsRoute.OnUpgrade = session.ChainUpgrade(localPage, channelsRoute.OnUpgrade)
-	}
-	cfg := session.Config{
-		Routes: []session.Route{
-			{Path: "/", Handler: session.Echo{}, Mode: session.OnLoop, Subprotocols: o.subprotocols, Only: o.only},
-			{Path: "/broadcast", Mode: session.NeverBlocks, Handler: session.NewBroadcast(), Subprotocols: o.subprotocols, Only: o.only},
-			channelsRoute,
-		},
-		Reactor: netpoll.Config{
-			Loops:           o.loops,
-			Workers:         o.workers,
-			MaxConns:        o.maxConns,
-			QueueBytes:      o.queueBytes,
-			QueueMessages:   o.queueMessages,
-			QueueTotalBytes: o.queueTotal,
-		},
-		InboundBytes:     o.inboundTotal,
-		HandshakeTimeout: o.handshakeTimeout,
-		PingInterval:     o.pingInterval,
-		PingTimeout:      o.pingTimeout,
-		Deflate:          session.Deflate{Sessions: o.compressConns},
-		Logger:           log,
-	}
-	for i := range cfg.Routes {
-		cfg.Routes[i].MaxMessage = o.maxMessage
-		cfg.Routes[i].MaxFragments = o.maxFragments
-		cfg.Routes[i].Origins = o.origins
-		cfg.Routes[i].Deflate = o.compress
-	}
-	server, err := session.NewServer(cfg)
-	if err != nil {
-		return nil, err
-	}
-	target.Attach(server)
-	var addrs []string
-	for _, addr := range o.listen {
-		a, err := server.Listen(addr, o.reusePort && !strings.HasPrefix(addr, "unix:"))
-		if err != nil {
-			server.Close()
-			return nil, err
-		}
-		addrs = append(addrs, addrText(a))
-	}
-	adm, err := newAdmin(o.admin, server, target, log)
-	if err != nil {
-		server.Close()
-		return nil, err
-	}
-	return &gateway{server, adm, log, addrs, fds, open}, nil
-}
-
-// serve starts serving.
-func (g *gateway) serve() error {
-	if err := g.server.Start(); err != nil {
-		g.admin.close()
-		g.server.Close()
-		return err
-	}
-	g.admin.serve()
-	st := g.server.Stats()
-	g.log.Info("gateway started", "version", buildVersion(), "listen", strings.Join(g.addrs, ","), "admin", g.admin.addr,
-		"fd_limit", g.fds, "max_connections", st.MaxConns, "loops", st.Loops, "workers", st.Workers)
-	if g.open {
-		g.log.Info("channels are open: every client may join and publish to every group", "path", "/channels")
-	} else {
-		g.log.Info("channels are closed: clients may neither join nor publish, unless -channels-open is given", "path", "/channels")
-	}
-	return nil
-}
-
-// localPage refuses pages that a browser on this machine shows and that are not this machine's. A name that
-// is not its own may have been made to resolve to it (DNS rebinding).
-func localPage(u *session.Upgrade) error {
-	if u.Request.Origin == nil {
-		return nil // no browser
-	}
-	host := string(u.Request.Host)
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); !strings.EqualFold(host, "localhost") && (err != nil || !ip.IsLoopback()) {
-		return wsproto.Refusal(http.StatusForbidden, "not for pages of other hosts, unless -origin or -channels-open is given")
-	}
-	return session.SameOrigin(u)
-}
-
-// stop drains the server, with /readyz saying so meanwhile, then the admin listener.
-func (g *gateway) stop(ctx context.Context) error {
-	err := g.server.Shutdown(ctx)
-	g.admin.close()
-	return err
-}
-
-func addrText(a net.Addr) string {
-	if a.Network() == "unix" {
-		return "unix:" + a.String()
-	}
-	return a.String()
-}
-
-// raiseFDLimit raises the soft limit of open files to the hard one, and returns it.
-func raiseFDLimit() (uint64, error) {
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return 0, fmt.Errorf("reading the limit of open files: %w", err)
-	}
-	if lim.Cur < lim.Max {
-		lim.Cur = lim.Max
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-			return 0, fmt.Errorf("raising the limit of open files to %d: %w", lim.Max, err)
-		}
-	}
-	return lim.Cur, nil
 }

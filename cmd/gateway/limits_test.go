@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"wsgateway/netpoll"
+	"wsgateway/session"
+)
+
+// The largest values that the flags take are those that the packages below take, and the gateway starts
+// with them.
+func TestLargestValues(t *testing.T) {
+	all := "!#$%&'*+-.^_`|~" + "0189AZaz"
+	g, _, _ := startGateway(t, "-queue-bytes", fmt.Sprint(netpoll.MaxQueueBytes), "-queue-total-bytes", fmt.Sprint(netpoll.MaxQueueBytes),
+		"-subprotocol", all+","+manyNames(session.MaxSubprotocols-1), "-workers", "2", "-loops", "1")
+	if err := g.stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(*config){
+		"-queue-bytes":       func(c *config) { c.server.Reactor.QueueBytes = netpoll.MaxQueueBytes + 1 },
+		"-queue-total-bytes": func(c *config) { c.server.Reactor.QueueTotalBytes = netpoll.MaxQueueBytes + 1 },
+		"-subprotocol":       func(c *config) { c.routes[0].subprotocols = make([]string, session.MaxSubprotocols+1) },
+	} {
+		conf := configure(t)
+		change(conf)
+		if g, err := prepare(conf, slog.New(slog.DiscardHandler)); err == nil {
+			t.Errorf("%s: the bound could be higher", name)
+			g.server.Close()
+			g.admin.close()
+		}
+	}
+}
+
+// With the least -inbound-total-bytes every head gets the answer that is right for it; with a byte less
+// there would not be room for one that is too long.
+func TestLeastInboundBytes(t *testing.T) {
+	for less, want := range map[int64]string{0: "HTTP/1.1 431 ", 1: "HTTP/1.1 503 "} {
+		conf := configure(t, "-inbound-total-bytes", fmt.Sprint(minInbound))
+		conf.server.InboundBytes -= less
+		g := start(t, conf, slog.New(slog.DiscardHandler))
+		c, err := net.Dial("tcp", g.addrs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		head := channelsRequest
+		for i := 0; len(head) < 8190; i++ {
+			head += fmt.Sprintf("X-%d: %s\r\n", i, strings.Repeat("x", 1000))
+		}
+		fmt.Fprint(c, head[:8190])
+		eventually(t, "the head waits for its end", func() bool { return g.server.Stats().InboundBytes == 8192 })
+		fmt.Fprint(c, strings.Repeat("x", 100))
+		if line, err := bufio.NewReader(c).ReadString('\n'); !strings.HasPrefix(line, want) {
+			t.Errorf("%d bytes less: %q, %v, want %s", less, line, err, want)
+		}
+		c.Close()
+		if err := g.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
