@@ -4,9 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,10 +34,13 @@ const (
 
 // listener is one listening socket, watched by one loop.
 type listener struct {
-	addr net.Addr
-	name unix.Sockaddr // addr
-	file os.FileInfo   // of a unix socket that has one
-	loop *loop
+	addr    net.Addr
+	name    unix.Sockaddr // addr
+	backlog int           // no more connections wait at once
+	each    []option      // to be set on every connection, as they cannot be handed down
+	file    os.FileInfo   // of a unix socket that has one and is ours
+	owner   io.Closer     // knows what to do with the file of one that is not; nil for none
+	loop    *loop
 
 	mu sync.Mutex // held for each use of fd, so that it is not closed meanwhile
 	fd int        // -1 once closed
@@ -57,17 +61,18 @@ type acceptor struct {
 
 	mu sync.Mutex // guards listeners' rest and closed, and spareFD; taken before a listener's own
 
-	listeners []*listener  // fixed once started, but for what mu guards
-	spareFD   int          // given up for a moment to get rid of a connection when descriptors run out
-	waiting   atomic.Bool  // a listener rests because no slot is free
-	resting   atomic.Int32 // listeners that rest, for the metrics
-	robin     atomic.Uint32
+	listeners atomic.Pointer[[]*listener] // a list is replaced, not changed, under mu
+	spareFD   int                         // given up for a moment to get rid of a connection when descriptors run out
+	waiting   atomic.Bool                 // a listener rests because no slot is free
+	resting   atomic.Int32                // listeners that rest, for the metrics
+	nextLoop  atomic.Uint32               // that gets a connection
 
 	accept4 func(fd int, p *peer) (int, unix.Errno) // replaced by tests
 }
 
 func (a *acceptor) init(r *Reactor) {
 	a.r = r
+	a.listeners.Store(new([]*listener))
 	a.accept4 = accept4
 	a.spareFD = openSpare()
 }
@@ -80,18 +85,43 @@ func openSpare() int {
 	return fd
 }
 
-// add adds a listener, unless it is too late for that.
+// all returns the listeners, closed ones included. A listener's index never changes.
+func (a *acceptor) all() []*listener { return *a.listeners.Load() }
+
+// add adds a listener, unless it is too late for that. On an error its descriptor is the caller's.
 func (a *acceptor) add(ln *listener) error {
 	a.r.life.Lock()
 	defer a.r.life.Unlock()
-	if err := a.r.fresh(); err != nil {
+	if err := a.r.tooLate(); err != nil {
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ln.loop = a.r.loops[len(a.listeners)%len(a.r.loops)]
+	n := len(a.all())
+	ln.loop = a.r.loops[n%len(a.r.loops)]
 	ln.rest = restAll
-	a.listeners = append(a.listeners, ln)
+	list := append(slices.Clone(a.all()), ln)
+	a.listeners.Store(&list)
+	if !a.r.started {
+		return nil
+	}
+	err := a.begin(n)
+	if err != nil {
+		ln.closed = true
+		ln.mu.Lock()
+		ln.fd = -1
+		ln.mu.Unlock()
+	}
+	return err
+}
+
+// begin starts accepting from a listener. It expects mu.
+func (a *acceptor) begin(n int) error {
+	ln := a.all()[n]
+	ln.rest = 0
+	if err := ln.loop.watchListener(ln.fd, n); err != nil {
+		return fmt.Errorf("netpoll: watching %s: %w", ln.addr, err)
+	}
 	return nil
 }
 
@@ -99,10 +129,9 @@ func (a *acceptor) add(ln *listener) error {
 func (a *acceptor) resumeAll() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for n, ln := range a.listeners {
-		ln.rest = 0
-		if err := ln.loop.watchListener(ln.fd, n); err != nil {
-			return fmt.Errorf("netpoll: watching %s: %w", ln.addr, err)
+	for n := range a.all() {
+		if err := a.begin(n); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -112,7 +141,7 @@ func (a *acceptor) resumeAll() error {
 func (a *acceptor) pause(n int, why uint8, reason string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ln := a.listeners[n]
+	ln := a.all()[n]
 	if ln.closed || ln.rest&why != 0 {
 		return
 	}
@@ -144,7 +173,7 @@ func (a *acceptor) resume(n int, why uint8) {
 }
 
 func (a *acceptor) resumeLocked(n int, why uint8) {
-	ln := a.listeners[n]
+	ln := a.all()[n]
 	if ln.closed || ln.rest&why == 0 {
 		return
 	}
@@ -169,14 +198,14 @@ func (a *acceptor) freed() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.waiting.Store(false)
-	for n := range a.listeners {
+	for n := range a.all() {
 		a.resumeLocked(n, restFull)
 	}
 }
 
 // serve accepts from a ready listener. It runs on the listener's loop.
 func (a *acceptor) serve(l *loop, n int) {
-	ln := a.listeners[n]
+	ln := a.all()[n]
 	for range acceptBatch {
 		refuse, ok := a.r.reserve()
 		if !ok {
@@ -244,7 +273,7 @@ func (a *acceptor) revive(ln *listener) {
 		return
 	}
 	_ = unix.Bind(ln.fd, ln.name) // fails where it still is bound
-	err := unix.Listen(ln.fd, a.r.cfg.Socket.Backlog)
+	err := unix.Listen(ln.fd, ln.backlog)
 	a.r.cfg.Logger.Error("a socket did not listen any more", "addr", ln.addr.String(), "listening_again", err == nil, "err", err)
 }
 
@@ -269,41 +298,25 @@ func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 		r.unreserve(refuse)
 		return 0, errno
 	}
-	r.stats.accepted.Add(1)
-	index, _ := r.slots.Get() // there are as many as can be reserved
-	r.dues.Ensure(index)
-	r.peers.Ensure(index)
-	r.dues.At(index).Store(0)
-	*r.peers.At(index) = p
-	s := r.slots.At(index)
-	gen := max(1, uint32(s.word.Load()>>32))
-	s.oflags, s.drain = 0, 0
+	var flags uint16
 	if refuse {
-		s.oflags = oRefused
-		r.stats.refusals.Inc("limit")
+		flags = oRefused
 	}
-	s.kind.Store(kindInline)
-	s.cork.Store(0)
-	s.wmu.Lock()
-	s.fd, s.wflags, s.out = int32(fd), 0, 0
-	s.queued.Store(0)
-	s.word.Store(word(gen)<<32 | stateRunning)
-	s.wmu.Unlock()
-	l := r.loops[a.robin.Add(1)%uint32(len(r.loops))]
-	if err := l.watch(s.fd, MakeConn(index, gen)); err != nil {
-		s.wmu.Lock()
-		s.fd = -1
-		s.word.Store(word(gen+1) << 32)
-		s.wmu.Unlock()
+	c, s := r.open(fd, p, flags)
+	if err := r.watch(c, s); err != nil {
 		_ = unix.Close(fd)
-		r.release(index, refuse)
+		r.unreserve(refuse)
 		var e unix.Errno
 		errors.As(err, &e)
 		return 0, e // ENOMEM or ENOSPC (max_user_watches)
 	}
+	if refuse {
+		r.stats.refusals.Inc("limit")
+	}
+	_ = setOptions(fd, ln.each)
 	s.admit()
 	ln.backoff.Store(0)
-	return index, 0
+	return c.Index(), 0
 }
 
 // close accepts what waits in the backlogs and closes the listeners. Workers serve what was
@@ -317,7 +330,7 @@ func (a *acceptor) close() {
 		watched bool // once: who waits in its backlog is accepted
 	}
 	var fresh []ending
-	for _, ln := range a.listeners {
+	for _, ln := range a.all() {
 		if ln.closed {
 			continue
 		}
@@ -339,7 +352,7 @@ func (a *acceptor) close() {
 	a.mu.Unlock()
 	for _, ln := range fresh {
 		ln.unlink() // while it listens: a successor would replace the file of a dead one, and lose its own
-		for n := 0; ln.watched && n < a.r.cfg.Socket.Backlog; n++ {
+		for n := 0; ln.watched && n < ln.backlog; n++ {
 			refuse, ok := a.r.reserve()
 			if !ok {
 				break
@@ -357,73 +370,6 @@ func (a *acceptor) close() {
 		ln.fd = -1
 		ln.mu.Unlock()
 	}
-}
-
-// unlink removes the file of a unix socket, unless it is another's by now.
-func (ln *listener) unlink() {
-	if ln.file == nil {
-		return
-	}
-	if file, err := os.Lstat(ln.addr.String()); err == nil && os.SameFile(file, ln.file) {
-		_ = os.Remove(ln.addr.String())
-	}
-}
-
-// reserve takes the right to open one connection. refuse: only to be refused.
-func (r *Reactor) reserve() (refuse, ok bool) {
-	if r.conns.Add(1) <= int64(r.cfg.MaxConns) {
-		return false, true
-	}
-	r.conns.Add(-1)
-	if r.refused.Add(1) <= int64(r.cfg.Spare) {
-		return true, true
-	}
-	r.refused.Add(-1)
-	return false, false
-}
-
-func (r *Reactor) unreserve(refuse bool) {
-	if refuse {
-		r.refused.Add(-1)
-	} else {
-		r.conns.Add(-1)
-	}
-	r.acceptor.freed()
-	r.tellGone()
-}
-
-// free reports whether reserve would succeed.
-func (r *Reactor) free() bool {
-	return r.conns.Load() < int64(r.cfg.MaxConns) || r.refused.Load() < int64(r.cfg.Spare)
-}
-
-// peer is a client's address without pointers. Of a unix socket nothing is known.
-type peer struct {
-	ip   [16]byte
-	port uint16
-	len  uint8 // 4, 16, or 0 when unknown
-}
-
-// Peer returns the client's address as the kernel saw it, the zero AddrPort for a unix
-// socket or when c is gone.
-func (r *Reactor) Peer(c Conn) netip.AddrPort {
-	if c == 0 || c.Index() >= r.slots.High() {
-		return netip.AddrPort{}
-	}
-	s := r.slots.At(c.Index())
-	s.wmu.Lock()
-	defer s.wmu.Unlock()
-	if uint32(s.word.Load()>>32) != c.Gen() {
-		return netip.AddrPort{}
-	}
-	p := r.peers.At(c.Index())
-	switch p.len {
-	case 4:
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(p.ip[:4])), p.port)
-	case 16:
-		return netip.AddrPortFrom(netip.AddrFrom16(p.ip).Unmap(), p.port)
-	}
-	return netip.AddrPort{}
 }
 
 // accept4 is accept4(2) without the allocations of unix.Accept4.

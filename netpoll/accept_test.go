@@ -47,7 +47,7 @@ func TestAcceptSurvivesErrors(t *testing.T) {
 				}
 				return 0
 			})
-			addr, err := r.Listen("127.0.0.1:0", false)
+			addr, err := r.Listen(netpoll.ListenConfig{Addr: "127.0.0.1:0"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,7 +93,7 @@ func TestAcceptErrorsDoNotSpin(t *testing.T) {
 		failed <- struct{}{}
 		return unix.ENOMEM
 	})
-	addr, err := r.Listen("127.0.0.1:0", false)
+	addr, err := r.Listen(netpoll.ListenConfig{Addr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,10 +213,10 @@ func TestUnixSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if _, err := r.Listen("unix:"+path, false); err != nil {
+	if _, err := r.Listen(netpoll.ListenConfig{Addr: "unix:" + path}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Listen("unix:"+path, false); err == nil {
+	if _, err := r.Listen(netpoll.ListenConfig{Addr: "unix:" + path}); err == nil {
 		t.Error("a socket that is being listened on was replaced")
 	}
 	if err := r.Start(); err != nil {
@@ -245,7 +245,7 @@ func TestReusePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r1.Close()
-	addr, err := r1.Listen("127.0.0.1:0", true)
+	addr, err := r1.Listen(netpoll.ListenConfig{Addr: "127.0.0.1:0", ReusePort: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,10 +254,10 @@ func TestReusePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r2.Close()
-	if _, err := r2.Listen(addr.String(), false); err == nil {
+	if _, err := r2.Listen(netpoll.ListenConfig{Addr: addr.String()}); err == nil {
 		t.Error("listening twice without reusePort")
 	}
-	if _, err := r2.Listen(addr.String(), true); err != nil {
+	if _, err := r2.Listen(netpoll.ListenConfig{Addr: addr.String(), ReusePort: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range []*netpoll.Reactor{r1, r2} {
@@ -282,7 +282,7 @@ func TestListensAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
-	addr, err := r.Listen("127.0.0.1:0", false)
+	addr, err := r.Listen(netpoll.ListenConfig{Addr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (t *Turn) closing(why Reason) (more Reason) {
 			more = Readable
 			break
 		}
-		n, errno := recvBytes(s.fd, t.buf)
+		n, errno := t.receive()
 		if n > 0 {
 			budget -= n
 			s.drain -= uint32(min(n, int(s.drain)))

@@ -17,11 +17,11 @@ var (
 	// runtime.Goexit.
 	ErrPanic = errors.New("netpoll: panic while serving")
 	// ErrReactorClosed is passed to Handler.Closed when the reactor itself was closed, and
-	// returned by Listen and Start after Close.
+	// returned by Listen, Adopt and Start after Close.
 	ErrReactorClosed = errors.New("netpoll: reactor closed")
-	// ErrStarted is returned by Listen and Start after Start, whether that succeeded or not.
+	// ErrStarted is returned by Start after Start, whether that succeeded or not.
 	ErrStarted = errors.New("netpoll: the reactor has been started")
-	// ErrStopped is returned by Listen and Start after StopAccepting.
+	// ErrStopped is returned by Listen, Adopt and Start after StopAccepting.
 	ErrStopped = errors.New("netpoll: the reactor has stopped accepting")
 	// ErrHandlerStuck is returned by Close when calls of the handler have not returned within
 	// Config.HandlerTimeout.
@@ -78,10 +78,9 @@ const (
 	MaxQueueBytes = 1<<31 - 1 // of QueueBytes and QueueTotalBytes: slot.queued has 32 bits
 )
 
-// SocketOptions are set on listeners; Linux hands them down to accepted sockets (tcp(7)),
-// so that they cost nothing per connection.
+// SocketOptions are set on listeners, and on TCP connections that are adopted. Linux hands a
+// listener's down to what it accepts (tcp(7)), so that they cost nothing per connection.
 type SocketOptions struct {
-	Backlog     int           // default 65535, cut by the kernel to net.core.somaxconn
 	KeepIdle    time.Duration // TCP keepalive: idle time before the first probe; default 60 s
 	KeepIntvl   time.Duration // between probes; default 15 s
 	KeepCount   int           // probes without answer; default 4
@@ -119,7 +118,6 @@ func (c Config) withDefaults() (Config, error) {
 	def("WriteStall", &c.WriteStall, 10*time.Second, &err)
 	def("CloseTimeout", &c.CloseTimeout, 5*time.Second, &err)
 	def("HandlerTimeout", &c.HandlerTimeout, 10*time.Second, &err)
-	def("Socket.Backlog", &c.Socket.Backlog, 65535, &err)
 	def("Socket.KeepIdle", &c.Socket.KeepIdle, 60*time.Second, &err)
 	def("Socket.KeepIntvl", &c.Socket.KeepIntvl, 15*time.Second, &err)
 	def("Socket.KeepCount", &c.Socket.KeepCount, 4, &err)

@@ -87,7 +87,7 @@ type slot struct {
 	cork   atomic.Uint32 // id of the turn that collects output, 0 for none; set by the owner, cleared under wmu
 	drain  uint32        // input bytes that may still be discarded while closing; the owner's
 	wflags uint8         // under wmu
-	oflags uint8         // the owner's
+	oflags uint16        // the owner's
 	kind   atomic.Uint32 // kindInline; written by the owner
 }
 
@@ -98,14 +98,15 @@ const (
 )
 
 const (
-	oHangUp  uint8 = 1 << iota // the peer's end was reported: read until it is reached
-	oPaused                    // the handler wants no input
-	oClosing                   // only output is left to be flushed, input is discarded
-	oShut                      // our side of the socket has been shut down
-	oRefused                   // over the limit, does not count as a connection
-	oOpened                    // the handler knows it
-	oLinger                    // closing: wait for the peer to close too
-	oBroken                    // an error was reported: what is paused need not wait for its end
+	oHangUp  uint16 = 1 << iota // the peer's end was reported: read until it is reached
+	oPaused                     // the handler wants no input
+	oClosing                    // only output is left to be flushed, input is discarded
+	oShut                       // our side of the socket has been shut down
+	oRefused                    // over the limit, does not count as a connection
+	oOpened                     // the handler knows it
+	oLinger                     // closing: wait for the peer to close too
+	oBroken                     // an error was reported: what is paused need not wait for its end
+	oAdopted                    // the reactor keeps what it has brought along
 )
 
 const kindInline = 1 // turns may run on the loop

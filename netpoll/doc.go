@@ -17,11 +17,12 @@
 //
 // # The life of a connection
 //
-//	accept4 -> slot, generation -> epoll set -> Opened
+//	accept4 or Adopt -> slot, generation -> epoll set -> Opened
 //	event -> state word idle to queued -> served inline, or linked into a worker's list
 //	worker -> running: flush, read until EAGAIN or the turn's budget is spent, Data, Notice
 //	       -> one write of everything that was sent meanwhile -> idle, or queued again
 //	CloseFlushed -> queue flushed -> FIN -> input discarded until the peer's FIN -> Closed
+//	or Detach -> out of the epoll set, the socket is the handler's -> Closed
 //
 // The state word (see the table at its type) makes the goroutine that moves it from queued to
 // running the owner of the connection's read side. Only the owner closes: everybody else
@@ -42,9 +43,10 @@
 // # Locks
 //
 // Under the write lock of a connection only the locks of the pool of queues and of rare counters
-// are taken, which take none. acceptor.closing is taken before acceptor.mu, and that before a
+// are taken, which take none. Reactor.life is also taken before that of adoptions, and, by Adopt,
+// before a connection's write lock and a worker's lock. acceptor.closing is taken before acceptor.mu, and that before a
 // listener's. Reactor.life is taken before acceptor.mu and before a loop's, and the lock of a socket
-// file's directory, which other processes may hold, before Reactor.life. A worker's lock is taken alone. No
+// file's directory, which other processes may hold, before Reactor.life. Otherwise a worker's lock is taken alone. No
 // lock is held while a Handler is called.
 //
 // # Faults of a handler

@@ -33,7 +33,7 @@ func (r *Reactor) QueueSlots(c Conn) int {
 
 // ListenLate is Listen on a unix socket, behind its first look at whether it is too late.
 func (r *Reactor) ListenLate(path string) error {
-	_, err := r.listenUnix(path)
+	_, err := r.listenUnix(path, 1)
 	return err
 }
 
@@ -72,3 +72,11 @@ func (r *Reactor) SetSendBuffer(c Conn, n int) error {
 
 // Corked reports whether a turn collects what is sent to c.
 func (r *Reactor) Corked(c Conn) bool { return r.slots.At(c.Index()).cork.Load() != 0 }
+
+// SocketOption returns an option of the socket behind c.
+func (r *Reactor) SocketOption(c Conn, level, name int) (int, error) {
+	s := r.slots.At(c.Index())
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	return unix.GetsockoptInt(int(s.fd), level, name)
+}

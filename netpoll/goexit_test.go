@@ -350,7 +350,7 @@ func TestCloseUnderGoexits(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				addr, err := r.Listen("127.0.0.1:0", false)
+				addr, err := r.Listen(netpoll.ListenConfig{Addr: "127.0.0.1:0"})
 				if err != nil {
 					t.Fatal(err)
 				}

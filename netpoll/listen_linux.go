@@ -5,132 +5,177 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Listen adds a listener, before Start. addr is a TCP address as net.Listen takes it
-// ("127.0.0.1:8080", ":8080" for every address of both IP versions), or "unix:/path" (with
-// '@' in front of the name for the abstract namespace). reusePort lets several processes
-// listen on one TCP port; the kernel spreads new connections over them by hash.
+// ListenConfig says where and how to listen. The zero value of a field means its default.
+type ListenConfig struct {
+	// Network is "tcp", "tcp4", "tcp6" or "unix". By default Addr tells: "unix:/path" is a unix
+	// socket, everything else TCP.
+	Network string
+	// Addr is a TCP address as net.Listen takes it, or the path of a unix socket, which may have
+	// "unix:" in front; '@' instead of '/' is the abstract namespace. ":8080" is every address of
+	// both IP versions. "0.0.0.0:8080" is IPv4 alone and "[::]:8080" IPv6 alone (IPV6_V6ONLY), so
+	// that both can be listened on.
+	Addr string
+	// Backlog is how many connections wait in the kernel to be accepted. Default 65535; the kernel
+	// cuts it to net.core.somaxconn.
+	Backlog int
+	// ReusePort lets several processes listen on one TCP port (SO_REUSEPORT). The kernel spreads
+	// new connections over them by hash. It does not hold for unix sockets.
+	ReusePort bool
+}
+
+const maxBacklog = 65535
+
+// Listen adds a listener. Before Start it accepts nobody; after Start it accepts at once.
 //
-// A socket file that nobody listens on any more is replaced. Meanwhile others that listen in its directory
-// wait, for 3 s at most (flock(2)). After Start the error is
-// ErrStarted, after StopAccepting ErrStopped, and after Close ErrReactorClosed.
-func (r *Reactor) Listen(addr string, reusePort bool) (net.Addr, error) {
+// A socket file that nobody listens on any more is replaced. Meanwhile other reactors that listen
+// in its directory wait, for 3 s at most (flock(2)).
+//
+// Errors: those of the system; ErrStopped after StopAccepting, and ErrReactorClosed after Close.
+func (r *Reactor) Listen(lc ListenConfig) (net.Addr, error) {
+	addr, err := r.listen(lc)
+	if err != nil {
+		return nil, listenError(lc.Addr, err)
+	}
+	return addr, nil
+}
+
+func (r *Reactor) listen(lc ListenConfig) (net.Addr, error) {
 	r.life.Lock()
-	err := r.fresh()
+	err := r.tooLate()
 	r.life.Unlock()
 	if err != nil {
-		return nil, listenError(addr, err)
+		return nil, err
 	}
-	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+	switch {
+	case lc.Backlog < 0:
+		return nil, errors.New("the backlog is negative")
+	case lc.Backlog == 0:
+		lc.Backlog = maxBacklog
+	}
+	path, named := strings.CutPrefix(lc.Addr, "unix:")
+	switch {
+	case lc.Network == "unix" || lc.Network == "" && named:
 		if path == "" || path == "@" {
-			return nil, fmt.Errorf("listen on %s: no path", addr)
+			return nil, errors.New("no path")
 		}
-		return r.listenUnix(path)
+		return r.listenUnix(path, lc.Backlog)
+	case lc.Network == "" || lc.Network == "tcp":
+		lc.Network = tcpNetwork(lc.Addr)
+	case lc.Network != "tcp4" && lc.Network != "tcp6":
+		return nil, net.UnknownNetworkError(lc.Network)
 	}
-	lc := net.ListenConfig{
+	return r.listenTCP(lc)
+}
+
+// tcpNetwork returns the network that has package net listen where addr says and nowhere else:
+// for "tcp" it takes an unspecified address, whatever its version, for all of both versions.
+func tcpNetwork(addr string) string {
+	host, _, _ := net.SplitHostPort(addr)
+	switch ip, err := netip.ParseAddr(host); {
+	case err != nil || !ip.IsUnspecified():
+		return "tcp"
+	case ip.Is4():
+		return "tcp4"
+	default:
+		return "tcp6"
+	}
+}
+
+func (r *Reactor) listenTCP(lc ListenConfig) (net.Addr, error) {
+	before := []option{{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}}
+	if lc.ReusePort {
+		before = append(before, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1})
+	}
+	nlc := net.ListenConfig{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: false}, // of accepted net.Conns, which there are none of
 		Control: func(_, _ string, c syscall.RawConn) error {
 			var err error
-			if cerr := c.Control(func(fd uintptr) { err = r.tcpOptions(int(fd), reusePort) }); cerr != nil {
-				return cerr
-			}
-			return err
+			cerr := c.Control(func(fd uintptr) { err = setOptions(int(fd), before) })
+			return errors.Join(err, cerr)
 		},
 	}
-	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(context.Background(), "tcp", addr)
+	nlc.SetMultipathTCP(false)
+	ln, err := nlc.Listen(context.Background(), lc.Network, lc.Addr)
 	if err != nil {
-		return nil, listenError(addr, err)
+		return nil, err
 	}
 	defer ln.Close()
-	got, err := r.adopt(ln, nil, ln.(*net.TCPListener).SyscallConn)
-	if err != nil {
-		return nil, listenError(addr, err)
+	own := &listener{addr: ln.Addr(), backlog: lc.Backlog}
+	if err := r.addListener(own, ln.(*net.TCPListener)); err != nil {
+		return nil, err
 	}
-	return got, nil
+	return own.addr, nil
 }
 
-func (r *Reactor) listenUnix(path string) (net.Addr, error) {
-	hasFile := path != "" && !strings.HasPrefix(path, "@")
-	if hasFile {
-		unlock, err := lockDir(filepath.Dir(path))
-		if err != nil {
-			return nil, listenError("unix:"+path, err)
-		}
-		defer unlock()
+// ListenOn adds a listener of package net, a *net.TCPListener or *net.UnixListener, and takes it
+// over: on success the caller must not use it any more. A TCP listener is closed, and the reactor
+// accepts from a duplicate of its descriptor. A unix listener is closed by StopAccepting, so that
+// its file then goes or stays as net.UnixListener.SetUnlinkOnClose says. Config.Socket is set on
+// it. On an error the listener remains the caller's.
+//
+// Errors: as those of Listen.
+func (r *Reactor) ListenOn(ln net.Listener) error {
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("listen on %s: a %T has no socket of its own", ln.Addr(), ln)
 	}
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if errors.Is(err, unix.EADDRINUSE) && hasFile && deadSocket(path) {
-		_ = os.Remove(path)
-		ln, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	own := &listener{addr: ln.Addr()}
+	if _, file := ln.(*net.UnixListener); file {
+		own.owner = ln
 	}
-	if err != nil {
-		return nil, listenError("unix:"+path, err)
+	if err := r.addListener(own, sc); err != nil {
+		return listenError(own.addr.String(), err)
 	}
-	defer ln.Close()
-	var file os.FileInfo
-	if hasFile {
-		if file, err = os.Lstat(path); err != nil {
-			return nil, listenError("unix:"+path, err)
-		}
+	if own.owner == nil {
+		_ = ln.Close() // Go's own poller watches it
 	}
-	got, err := r.adopt(ln, file, ln.SyscallConn)
-	if err != nil {
-		return nil, listenError("unix:"+path, err)
-	}
-	ln.SetUnlinkOnClose(false) // the net.Listener is closed, the socket lives on
-	return got, nil
+	return nil
 }
 
-// lockTimeout is how long Listen waits for others that listen in the same directory.
-const lockTimeout = 3 * time.Second
+// ListenFD adds a listening descriptor that the process has inherited, from systemd for instance
+// (sd_listen_fds(3)). On success it is the reactor's. The file of a unix socket stays when the
+// listener is closed: it is of whoever made it. On an error the descriptor remains the caller's.
+//
+// Errors: as those of Listen; ENOTSOCK, EPROTOTYPE if it is not a stream socket, and EINVAL if it
+// does not listen.
+func (r *Reactor) ListenFD(fd int) (net.Addr, error) {
+	addr, err := r.listenFD(fd)
+	if err != nil {
+		return nil, fmt.Errorf("listen on descriptor %d: %w", fd, err)
+	}
+	_ = unix.Close(fd)
+	return addr, nil
+}
 
-// lockDir takes the lock of a directory (flock(2)), which is held while a socket file is looked at and
-// replaced: of two processes that find the same dead one, both could replace it, and one the other's.
-func lockDir(dir string) (unlock func(), err error) {
-	f, err := os.Open(dir)
-	if errors.Is(err, os.ErrPermission) {
-		return func() {}, nil // sockets can be made in it all the same
+func (r *Reactor) listenFD(fd int) (net.Addr, error) {
+	_, listening, err := streamSocket(fd)
+	if err == nil && !listening {
+		err = unix.EINVAL
 	}
 	if err != nil {
 		return nil, err
 	}
-	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
-		}
-		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EWOULDBLOCK) && time.Since(begin) < lockTimeout {
-			continue
-		}
-		_ = f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return func() {}, nil // a file system without locks
-		}
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// deadSocket reports whether path is a socket that nobody listens on.
-func deadSocket(path string) bool {
-	st, err := os.Lstat(path)
-	if err != nil || st.Mode()&os.ModeSocket == 0 {
-		return false
+	f := os.NewFile(uintptr(dup), "")
+	defer f.Close()
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
 	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		_ = c.Close()
-		return false
-	}
-	return errors.Is(err, unix.ECONNREFUSED)
+	defer ln.Close()
+	own := &listener{addr: ln.Addr()}
+	return own.addr, r.addListener(own, ln.(syscall.Conn))
 }
 
 func listenError(addr string, err error) error {
@@ -141,81 +186,50 @@ func listenError(addr string, err error) error {
 	return fmt.Errorf("listen on %s: %w", addr, err)
 }
 
-// adopt adds a duplicate of a net.Listener's descriptor. The original is to be closed, since Go's
-// own poller watches it.
-func (r *Reactor) adopt(ln net.Listener, file os.FileInfo, raw func() (syscall.RawConn, error)) (net.Addr, error) {
-	rc, err := raw()
+// addListener adds a duplicate of sc's descriptor as ln's.
+func (r *Reactor) addListener(ln *listener, sc syscall.Conn) error {
+	fd, err := duplicate(sc)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	fd := -1
-	cerr := rc.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 3) })
-	if err = errors.Join(err, cerr); err != nil {
-		return nil, err
-	}
-	name, err := r.prepare(fd)
-	if err == nil {
-		err = r.acceptor.add(&listener{fd: fd, addr: ln.Addr(), name: name, file: file})
+	ln.fd = fd
+	if err = r.prepareListener(ln); err == nil {
+		err = r.acceptor.add(ln)
 	}
 	if err != nil {
 		_ = unix.Close(fd)
-		return nil, err
 	}
-	return ln.Addr(), nil
+	return err
 }
 
-func (r *Reactor) prepare(fd int) (unix.Sockaddr, error) {
-	// Only now: Go has called listen(2) with a backlog of its own.
-	if err := unix.Listen(fd, r.cfg.Socket.Backlog); err != nil {
-		return nil, os.NewSyscallError("listen", err)
+func (r *Reactor) prepareListener(ln *listener) (err error) {
+	domain, listening, err := streamSocket(ln.fd)
+	if err != nil {
+		return err
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, err
+	if !listening {
+		return unix.EINVAL
 	}
-	return unix.Getsockname(fd)
-}
-
-// tcpOptions sets what accepted sockets inherit.
-func (r *Reactor) tcpOptions(fd int, reusePort bool) error {
-	o := r.cfg.Socket
-	seconds := func(d time.Duration) int { return max(1, int(d/time.Second)) }
-	opts := []struct{ level, name, value int }{
-		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(o.KeepIdle)},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(o.KeepIntvl)},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, o.KeepCount},
-		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout / time.Millisecond)},
-	}
-	if reusePort {
-		opts = append(opts, struct{ level, name, value int }{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1})
-	}
-	for _, o := range opts {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-			return os.NewSyscallError("setsockopt", err)
+	if domain != unix.AF_UNIX {
+		opts := r.cfg.Socket.tcp()
+		if err = setOptions(ln.fd, opts); unsupported(err) {
+			ln.each, err = opts, nil
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return nil
-}
-
-// FDBudget says how many connections RLIMIT_NOFILE allows, and how many more may be open only
-// to be refused. A reserve is kept back for them and for everything else the process opens: a
-// fifth of the limit, at least 48 and at most 256 descriptors. Of it 40 are never used for
-// refusals, since a process that is merely full must still answer whoever asks how it is.
-func FDBudget() (conns, spare int, err error) {
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return 0, 0, os.NewSyscallError("getrlimit", err)
+	if ln.backlog > 0 { // only now: Go has called listen(2) with a backlog of its own
+		if err = unix.Listen(ln.fd, ln.backlog); err != nil {
+			return os.NewSyscallError("listen", err)
+		}
 	}
-	const (
-		most  = 1 << 26 // slots are allocated as needed, their directory is not
-		least = 64
-	)
-	n := int(min(lim.Cur, most))
-	if n < least {
-		return 0, 0, fmt.Errorf("netpoll: the limit of open files (RLIMIT_NOFILE) is %d: at least %d are needed", n, least)
+	if ln.backlog == 0 {
+		ln.backlog = maxBacklog
 	}
-	reserve := min(max(n/5, 48), 256)
-	return n - reserve, min(reserve-40, 128), nil
+	if err = unix.SetNonblock(ln.fd, true); err != nil {
+		return err
+	}
+	ln.name, err = unix.Getsockname(ln.fd)
+	return err
 }

@@ -32,7 +32,7 @@ func pairWith(t *testing.T, cfg netpoll.Config, h *funcs) (*netpoll.Reactor, net
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
-	addr, err := r.Listen("unix:"+filepath.Join(t.TempDir(), "s"), false)
+	addr, err := r.Listen(netpoll.ListenConfig{Addr: "unix:" + filepath.Join(t.TempDir(), "s")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestPolicyInTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { r.Close() })
-		addr, err := r.Listen("unix:"+filepath.Join(t.TempDir(), "s"), false)
+		addr, err := r.Listen(netpoll.ListenConfig{Addr: "unix:" + filepath.Join(t.TempDir(), "s")})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,10 +36,12 @@ type Reactor struct {
 	refused atomic.Int64 // open only to be told so
 
 	acceptor acceptor
+	adopted  adoptions
 	stats    stats
 
 	life    sync.Mutex // guards what has been called; taken before acceptor.mu and loop.mu
 	started bool
+	failed  bool // Start has
 	stopped bool
 	closed  bool
 
@@ -112,13 +114,12 @@ func (t *Turn) makeBuffers() {
 	t.out = make([]byte, 0, t.r.cfg.SendBuffer)
 }
 
-// fresh returns nil before Start, StopAccepting and Close, else the error that says which of
-// them it is too late for. It expects life.
-func (r *Reactor) fresh() error {
+// tooLate returns why nothing can be added any more, nil if it can. It expects life.
+func (r *Reactor) tooLate() error {
 	switch {
 	case r.closed:
 		return ErrReactorClosed
-	case r.started:
+	case r.failed:
 		return ErrStarted
 	case r.stopped:
 		return ErrStopped
@@ -129,14 +130,19 @@ func (r *Reactor) fresh() error {
 // Start starts the workers and the loops, and with them accepting. It may be called once:
 // then, whether it succeeded or not, it returns ErrStarted, after StopAccepting ErrStopped, and
 // after Close ErrReactorClosed. When a loop or a listener cannot be started, all that is left to
-// do is Close.
+// do is Close: Listen and Adopt return ErrStarted.
 func (r *Reactor) Start() error {
 	r.life.Lock()
 	defer r.life.Unlock()
-	if err := r.fresh(); err != nil {
+	switch err := r.tooLate(); {
+	case r.closed:
+		return err
+	case r.started:
+		return ErrStarted
+	case err != nil:
 		return err
 	}
-	r.started = true
+	r.started, r.failed = true, true
 	for _, w := range r.workers {
 		go w.turn.keep(w.run)
 	}
@@ -145,7 +151,11 @@ func (r *Reactor) Start() error {
 			return err
 		}
 	}
-	return r.acceptor.resumeAll()
+	if err := r.acceptor.resumeAll(); err != nil {
+		return err
+	}
+	r.failed = false
+	return nil
 }
 
 // StopAccepting accepts what already waits in the listeners' backlogs, since closing a
@@ -423,19 +433,6 @@ func (r *Reactor) Sweep(part, parts int) {
 		// stay free for clients that are.
 		r.nextWorker().push(due, time.Now())
 	}
-}
-
-// release gives a closed connection's slot back, and lets listeners go on that waited for it.
-func (r *Reactor) release(index uint32, refused bool) {
-	r.slots.Put(index)
-	n := &r.conns
-	if refused {
-		n = &r.refused
-	}
-	n.Add(-1)
-	r.stats.closed.Add(1)
-	r.acceptor.freed()
-	r.tellGone()
 }
 
 // CloseTimeout returns Config.CloseTimeout.

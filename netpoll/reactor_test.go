@@ -41,7 +41,7 @@ func start(t *testing.T, cfg netpoll.Config, h netpoll.Handler) (*netpoll.Reacto
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := r.Listen("127.0.0.1:0", false)
+	addr, err := r.Listen(netpoll.ListenConfig{Addr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

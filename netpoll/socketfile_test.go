@@ -25,7 +25,7 @@ func listening(t *testing.T) *netpoll.Reactor {
 func TestSocketFileTakeover(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	old := listening(t)
-	if _, err := old.Listen("unix:"+path, false); err != nil {
+	if _, err := old.Listen(netpoll.ListenConfig{Addr: "unix:" + path}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 {
@@ -34,7 +34,7 @@ func TestSocketFileTakeover(t *testing.T) {
 		go func() {
 			defer close(done)
 			for first := true; ; first = false {
-				_, err := next.Listen("unix:"+path, false)
+				_, err := next.Listen(netpoll.ListenConfig{Addr: "unix:" + path})
 				if first {
 					close(tried)
 				}
@@ -70,7 +70,7 @@ func TestDeadSocketIsReplacedOnce(t *testing.T) {
 		for range 2 {
 			r := listening(t)
 			both.Go(func() {
-				if _, err := r.Listen("unix:"+path, false); err == nil {
+				if _, err := r.Listen(netpoll.ListenConfig{Addr: "unix:" + path}); err == nil {
 					listen.Add(1)
 				}
 			})

@@ -193,7 +193,7 @@ func TestCloseWhileTheHandlerReturns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		addr, err := r.Listen("127.0.0.1:0", false)
+		addr, err := r.Listen(netpoll.ListenConfig{Addr: "127.0.0.1:0"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +258,7 @@ func TestCloseByTheHandler(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				addr, err := r.Listen("127.0.0.1:0", false)
+				addr, err := r.Listen(netpoll.ListenConfig{Addr: "127.0.0.1:0"})
 				if err != nil {
 					t.Fatal(err)
 				}

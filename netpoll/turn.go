@@ -16,7 +16,7 @@ import (
 //
 //	Opened { Data | Ended | Notice } Closed
 type Handler interface {
-	// Opened is the first call for a connection. refused says that it is over the
+	// Opened is the first call for a connection, be it accepted or adopted (Turn.Adopted). refused says that it is over the
 	// limit: it should be told so with Send and Turn.CloseFlushed, and not served.
 	Opened(t *Turn, refused bool)
 	// Data delivers input. p is the turn's buffer: it may be changed, and is valid until
@@ -243,7 +243,7 @@ func (t *Turn) handle(why Reason) (more Reason) {
 	}
 	if s.oflags&oClosing == 0 {
 		// There is nothing to read yet right after accept, as a rule, and epoll says when.
-		if !fresh || why != 0 {
+		if !fresh || why != 0 || s.oflags&oAdopted != 0 {
 			more = t.read()
 		}
 		if note := why & (Woken | Deadline | Overflow | Stalled); note != 0 && !t.over() {
@@ -343,7 +343,7 @@ func (t *Turn) read() (more Reason) {
 			t.unread, t.behind = true, true
 			return Readable
 		}
-		n, errno := recvBytes(s.fd, t.buf)
+		n, errno := t.receive()
 		switch {
 		case n > 0:
 			t.stats.readBytes.Add(uint64(n))
@@ -351,7 +351,7 @@ func (t *Turn) read() (more Reason) {
 			budget -= n
 			// A short read has emptied the socket. What arrives later makes a new edge,
 			// but an end that had been reported already would not.
-			if n < len(t.buf) && s.oflags&oHangUp == 0 {
+			if n < len(t.buf) && s.oflags&(oHangUp|oAdopted) == 0 {
 				return 0
 			}
 		case errno == unix.EAGAIN:
@@ -369,6 +369,18 @@ func (t *Turn) read() (more Reason) {
 			return 0
 		}
 	}
+}
+
+// receive reads input into the turn's buffer: what an adopted connection has brought along, then
+// what its socket has. Nothing else reads from a socket.
+func (t *Turn) receive() (int, unix.Errno) {
+	if s := t.s; s.oflags&oAdopted != 0 {
+		if n := t.r.adopted.read(t.c, t.buf); n > 0 {
+			return n, 0
+		}
+		s.oflags &^= oAdopted
+	}
+	return recvBytes(t.s.fd, t.buf)
 }
 
 func (t *Turn) closed() {
@@ -395,6 +407,9 @@ func (t *Turn) finish(more Reason) {
 		s.oflags &^= oOpened // the last call
 		t.closed()
 	}
+	if s.oflags&oAdopted != 0 {
+		r.adopted.remove(c)
+	}
 	r.setDue(c, 0)
 	s.wmu.Lock()
 	fd := s.fd
@@ -404,10 +419,18 @@ func (t *Turn) finish(more Reason) {
 	refused := s.oflags&oRefused != 0
 	s.word.Store(uint64(c.Gen()+1) << 32)
 	s.wmu.Unlock()
-	if t.rst {
-		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	if fd >= 0 {
+		closeSocket(int(fd), t.rst)
 	}
-	_ = unix.Close(int(fd)) // leaves the epoll set with its last reference
 	r.release(c.Index(), refused)
 	t.serving = false
+}
+
+// closeSocket closes a socket, with an RST if unsent and unread data is to be discarded. It leaves
+// its epoll set.
+func closeSocket(fd int, rst bool) {
+	if rst {
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	_ = unix.Close(fd)
 }

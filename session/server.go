@@ -112,10 +112,10 @@ func NewServer(cfg Config) (*Server, error) {
 // the listener rests for a moment and goes on, and one that somebody has shut down (shutdown(2)) listens
 // again.
 //
-// Errors: those of the system; netpoll.ErrStarted after Start, ErrStopped after StopListening,
+// Errors: those of the system; netpoll.ErrStopped after StopListening,
 // ErrReactorClosed after Close.
 func (s *Server) Listen(addr string, reusePort bool) (net.Addr, error) {
-	return s.reactor.Listen(addr, reusePort)
+	return s.reactor.Listen(netpoll.ListenConfig{Addr: addr, ReusePort: reusePort})
 }
 
 // StopListening closes all listeners: nobody can connect any more, and who is connected stays. Unix
