@@ -1,0 +1,30 @@
+package metrics
+
+import "wsgateway/session"
+
+// Metrics of connections that are accepted, open, refused.
+var (
+	connections = desc("connections", "Open connections, those in the opening or closing handshake included.")
+	limit       = desc("connections_limit", "How many connections may be open at once.")
+	refusing    = desc("connections_refusing", "Connections over the limit that are open only to be refused.")
+	sessions    = desc("sessions", "WebSocket sessions that are open.")
+	accepted    = desc("connections_accepted_total", "Connections accepted.")
+	closedConns = desc("connections_closed_total", "Connections closed.")
+	refused     = desc("connections_refused_total", "Connections refused, by what was short.", "reason")
+	acceptErrs  = desc("accept_errors_total", "Errors of accept4, by error.", "errno")
+	pauses      = desc("accept_pauses_total", "How often accepting was paused, by reason.", "reason")
+	paused      = desc("accept_paused", "Listeners on which accepting is paused.")
+)
+
+func (e emitter) connections(st *session.Stats) {
+	e.gauge(connections, float64(st.Conns))
+	e.gauge(limit, float64(st.MaxConns))
+	e.gauge(refusing, float64(st.Refused))
+	e.gauge(sessions, float64(st.Sessions))
+	e.count(accepted, float64(st.Accepted))
+	e.count(closedConns, float64(st.Closed))
+	e.counts(refused, st.Refusals, "limit", "fd_limit")
+	e.counts(acceptErrs, st.AcceptErrors, "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED")
+	e.counts(pauses, st.AcceptPauses, "full", "error", "refusals")
+	e.gauge(paused, float64(st.ListenersIdle))
+}

@@ -1,0 +1,22 @@
+package metrics
+
+import "wsgateway/session"
+
+// Metrics of the calls of handlers.
+var (
+	panics       = desc("handler_panics_total", "Panics of handlers; each closed one session with 1011.")
+	slowCalls    = desc("handler_slow_total", "Calls of handlers that took more than 100 ms, by the pool they ran in.", "pool")
+	blockingSize = desc("blocking_calls_limit", "Calls of handlers that may block, at most at the same time.")
+	blockingBusy = desc("blocking_calls", "Calls of handlers that may block, running.")
+	blockingWait = desc("blocking_calls_waiting", "Sessions whose handler waits to be called.")
+	contained    = desc("contained_panics_total", "Panics outside of handlers; each cost one connection.")
+)
+
+func (e emitter) handlers(st *session.Stats) {
+	e.counts(slowCalls, st.SlowCalls, "worker", "blocking")
+	e.gauge(blockingSize, float64(st.Blocking.Size))
+	e.gauge(blockingBusy, float64(st.Blocking.Busy))
+	e.gauge(blockingWait, float64(st.Blocking.Waiting))
+	e.count(panics, float64(st.HandlerPanics))
+	e.count(contained, float64(st.Panics))
+}
