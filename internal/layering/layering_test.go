@@ -19,6 +19,7 @@ var allowed = []struct {
 }{
 	{"internal/slab", nil},
 	{"internal/counter", nil},
+	{"internal/lanes", nil},
 	{"wsproto", nil},
 	{"netpoll", []string{"internal/slab", "internal/counter"}},
 	{"session", []string{"netpoll", "wsproto", "internal/slab", "internal/counter"}},
