@@ -24,6 +24,8 @@ var allowed = []struct {
 	{"netpoll", []string{"internal/slab", "internal/counter"}},
 	{"session", []string{"netpoll", "wsproto", "internal/slab", "internal/counter"}},
 
+	{"internal/wstest", []string{"session", "wsproto"}}, // imported by tests alone
+
 	{"target", []string{"session"}},
 	{"echo", []string{"target", "session", "wsproto"}},
 	{"broadcast", []string{"target", "session", "wsproto"}},
@@ -44,7 +46,7 @@ var independent = []string{"bench", "internal/peertest", "internal/layering"}
 // foreign lists modules that only some packages may import.
 var foreign = map[string][]string{
 	"github.com/mailru/easygo":      {"netpoll"},
-	"github.com/gobwas/ws":          {"wsproto"},
+	"github.com/gobwas/ws":          {"wsproto", "internal/wstest"},
 	"github.com/klauspost/compress": {"wsproto"},
 	"github.com/prometheus/client":  {"metrics", "cmd/gateway"},
 	"github.com/schollz":            {"bench"},

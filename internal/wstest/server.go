@@ -1,0 +1,54 @@
+package wstest
+
+import (
+	"strings"
+	"testing"
+
+	"wsgateway/session"
+)
+
+// Serve runs a server on a loopback port until the test ends, and returns its address. At the end it
+// checks that the server has given everything back.
+func Serve(t testing.TB, cfg session.Config) (*session.Server, string) {
+	t.Helper()
+	return ServeOn(t, cfg, "127.0.0.1:0")
+}
+
+// ServeOn is Serve on an address: host:port, or unix:/path.
+func ServeOn(t testing.TB, cfg session.Config, addr string) (*session.Server, string) {
+	t.Helper()
+	s, err := session.NewServer(cfg)
+	if err != nil {
+		t.Fatalf("NewServer: %v", err)
+	}
+	t.Cleanup(func() { end(t, s) })
+	a, err := s.Listen(addr, false)
+	if err != nil {
+		t.Fatalf("listening on %s: %v", addr, err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+	if strings.HasPrefix(addr, "unix:") {
+		return s, addr
+	}
+	return s, a.String()
+}
+
+// end closes a server, and fails the test if something is left in it.
+func end(t testing.TB, s *session.Server) {
+	s.Close()
+	st := s.Stats()
+	for what, n := range map[string]int64{
+		"connections":               int64(st.Conns),
+		"sessions":                  int64(st.Sessions),
+		"bytes in outbound queues":  st.QueueBytes,
+		"messages in such queues":   st.QueueMessages,
+		"bytes of incomplete input": st.InboundBytes,
+		"subscriptions":             int64(st.Channels.Subscriptions),
+	} {
+		if n != 0 {
+			t.Errorf("after Close: %d %s, want none", n, what)
+		}
+	}
+}

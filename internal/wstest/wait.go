@@ -1,0 +1,51 @@
+package wstest
+
+import (
+	"testing"
+	"time"
+)
+
+// Patience is how long a wait lasts before it fails its test. It is far longer than anything takes on
+// a busy machine, so a test never fails for being slow.
+const Patience = 30 * time.Second
+
+// Eventually waits until cond reports true. what completes "waited 30 s until".
+func Eventually(t testing.TB, cond func() bool, what string) {
+	t.Helper()
+	if !poll(cond) {
+		t.Fatalf("waited %v until %s", Patience, what)
+	}
+}
+
+// Becomes waits until get returns want. what names the value.
+func Becomes[T comparable](t testing.TB, get func() T, want T, what string) {
+	t.Helper()
+	var got T
+	if !poll(func() bool { got = get(); return got == want }) {
+		t.Fatalf("%s: %v after %v, want %v", what, got, Patience, want)
+	}
+}
+
+// poll reports whether cond reports true in time. It asks at once, and then less and less often.
+func poll(cond func() bool) bool {
+	pause := 100 * time.Microsecond
+	for deadline := time.Now().Add(Patience); !cond(); pause = min(2*pause, 10*time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+		time.Sleep(pause)
+	}
+	return true
+}
+
+// Receive returns the next value of a channel. what names the value.
+func Receive[T any](t testing.TB, ch <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(Patience):
+		t.Fatalf("waited %v for %s", Patience, what)
+		panic("not reached")
+	}
+}
