@@ -17,27 +17,34 @@ type Failure struct {
 	Err        error            // what was wrong; nil where Status is 0
 }
 
-// failed tells of a handshake that did not lead to a session.
-func (s *Server) failed(c conn, l *local, status int, err error) {
+// reportFailure tells of a handshake that did not lead to a session.
+func (t *turn) reportFailure(status int, err error) {
+	s := t.srv
 	if s.cfg.AccessLog == nil && s.cfg.OnFail == nil {
 		return
 	}
-	f := Failure{RemoteAddr: s.tr.Peer(c), Status: status, Err: err}
-	if l.reqOf == c {
-		f.Request = &l.req
+	f := Failure{RemoteAddr: s.tr.Peer(t.c), Status: status, Err: err}
+	if t.hasRequest {
+		f.Request = &t.state.req
 	}
 	if s.cfg.AccessLog != nil {
-		s.access(c, "handshake", s.accessAttrs(f.RemoteAddr, f.Request, status))
+		t.session().access("handshake", accessAttrs(f.RemoteAddr, f.Request, status))
 	}
 	if s.cfg.OnFail != nil && (status == statusAborted || status >= 300) {
-		defer func() { s.panicked(c, recover()) }()
+		defer func() { s.panicked(t.c, recover()) }()
 		s.cfg.OnFail(f)
 	}
 }
 
+// aborted counts a client that left before its request was answered, or said nothing.
+func (t *turn) aborted() {
+	t.srv.stats.handshake(statusAborted)
+	t.reportFailure(statusAborted, nil)
+}
+
 // accessAttrs returns what the access log says of a handshake. The query is not said: it may hold a
 // token.
-func (s *Server) accessAttrs(peer netip.AddrPort, r *wsproto.Request, status int) []slog.Attr {
+func accessAttrs(peer netip.AddrPort, r *wsproto.Request, status int) []slog.Attr {
 	remote := "unix"
 	if peer.IsValid() {
 		remote = peer.String()
@@ -51,28 +58,28 @@ func (s *Server) accessAttrs(peer netip.AddrPort, r *wsproto.Request, status int
 	return attrs
 }
 
-// accepted writes the access log's line for a handshake that led to a session.
-func (s *Server) accepted(c conn, r *wsproto.Request) {
-	if s.cfg.AccessLog == nil {
+// logAccepted writes the access log's line for a handshake that led to a session.
+func (s Session) logAccepted(r *wsproto.Request) {
+	if s.srv.cfg.AccessLog == nil {
 		return
 	}
-	attrs := append(s.accessAttrs(s.tr.Peer(c), r, 101), slog.String("session", s.ids.encode(c)), slog.String("subprotocol", Session{s, c}.Subprotocol()))
-	s.access(c, "handshake", attrs)
+	attrs := append(accessAttrs(s.RemoteAddr(), r, 101), slog.String("session", s.ID()), slog.String("subprotocol", s.Subprotocol()))
+	s.access("handshake", attrs)
+}
+
+// logClose writes the access log's line for the end of a session.
+func (s Session) logClose(info CloseInfo) {
+	if s.srv.cfg.AccessLog == nil {
+		return
+	}
+	s.access("close", []slog.Attr{slog.String("session", s.ID()), slog.String("path", s.Path()),
+		slog.Int("code", int(info.Code)), slog.String("reason", info.Reason), slog.String("initiator", info.Initiator.String()), slog.Bool("clean", info.Clean)})
 }
 
 // access writes a line, and survives a panic of the log's handler.
-func (s *Server) access(c conn, msg string, attrs []slog.Attr) {
-	defer func() { s.panicked(c, recover()) }()
-	s.cfg.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, msg, attrs...)
-}
-
-// left writes the access log's line for the end of a session.
-func (s *Server) left(c conn, info CloseInfo) {
-	if s.cfg.AccessLog == nil {
-		return
-	}
-	s.access(c, "close", []slog.Attr{slog.String("session", s.ids.encode(c)), slog.String("path", s.path(c)),
-		slog.Int("code", int(info.Code)), slog.String("reason", info.Reason), slog.String("initiator", info.Initiator.String()), slog.Bool("clean", info.Clean)})
+func (s Session) access(msg string, attrs []slog.Attr) {
+	defer func() { s.srv.panicked(s.c, recover()) }()
+	s.srv.cfg.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, msg, attrs...)
 }
 
 // Logger returns the server's logger, with the session's id in every line.

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 type executor struct {
 	srv   *Server
 	size  int // goroutines at most
-	most  int // lanes that may wait before requests are refused
+	max   int // lanes that may wait before requests are refused
 	lanes [64]laneShard
 
 	mu      sync.Mutex
@@ -37,17 +36,8 @@ type laneShard struct {
 type lane struct {
 	c     conn
 	calls []func()
-	end   *ended // what is known of the session, once it has ended
-	gone  bool   // the connection is closed: nobody will take a verdict
-}
-
-// ended is what Session's methods tell about a session whose OnClose is still to come, although its
-// connection is gone.
-type ended struct {
-	meta  meta
-	by    Initiator
-	extra extra
-	peer  netip.AddrPort
+	end   *tombstone // what is known of the session, once it has ended
+	gone  bool       // the connection is closed: nobody will take a verdict
 }
 
 // verdict is what Route.OnUpgrade or Route.HTTP has said of a request.
@@ -57,8 +47,8 @@ type verdict struct {
 	err    error
 }
 
-func newExecutor(s *Server, size, most int) *executor {
-	e := &executor{srv: s, size: size, most: most}
+func newExecutor(s *Server, size, max int) *executor {
+	e := &executor{srv: s, size: size, max: max}
 	e.changed.L = &e.mu
 	for i := range e.lanes {
 		e.lanes[i].m = make(map[conn]*lane)
@@ -71,7 +61,7 @@ func (e *executor) shard(c conn) *laneShard { return &e.lanes[c.Index()%uint32(l
 
 // post has f called after all that has been posted for c. When there is nothing more to call, c gets
 // a turn. end, if not nil, is what is known of c from now on.
-func (e *executor) post(c conn, end *ended, f func()) {
+func (e *executor) post(c conn, end *tombstone, f func()) {
 	sh := e.shard(c)
 	sh.mu.Lock()
 	l := sh.m[c]
@@ -111,8 +101,8 @@ func (e *executor) busy(c conn) bool {
 	return sh.m[c] != nil
 }
 
-// ended returns what is known of a session that has ended and whose OnClose has not returned.
-func (e *executor) ended(c conn) *ended {
+// tombstone returns what is known of a session that has ended and whose OnClose has not returned.
+func (e *executor) tombstone(c conn) *tombstone {
 	sh := e.shard(c)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -123,7 +113,7 @@ func (e *executor) ended(c conn) *ended {
 }
 
 // change changes what is known of a session that has ended, and reports whether something is.
-func (e *executor) change(c conn, f func(x *extra)) bool {
+func (e *executor) change(c conn, f func(d *details)) bool {
 	sh := e.shard(c)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -132,7 +122,7 @@ func (e *executor) change(c conn, f func(x *extra)) bool {
 		return false
 	}
 	end := *l.end // who has asked for the old one reads it
-	f(&end.extra)
+	f(&end.details)
 	l.end = &end
 	return true
 }
@@ -224,8 +214,8 @@ func (e *executor) again(l *lane) {
 	_ = e.srv.tr.Wake(l.c) // or it is gone
 }
 
-// judge has a request judged, and c get a turn when that is done.
-func (e *executor) judge(c conn, f func() *verdict) {
+// decideAsync has a request judged, and c get a turn when that is done.
+func (e *executor) decideAsync(c conn, f func() *verdict) {
 	e.post(c, nil, func() {
 		v := &verdict{err: wsproto.ErrInternal} // should f end the goroutine
 		defer func() {
@@ -240,7 +230,7 @@ func (e *executor) judge(c conn, f func() *verdict) {
 	})
 }
 
-// verdict takes what judge has found out; nil if it has not yet, or was not asked.
+// verdict takes what decideAsync has found out; nil if it has not yet, or was not asked.
 func (e *executor) verdict(c conn) *verdict {
 	sh := e.shard(c)
 	sh.mu.Lock()
@@ -254,7 +244,7 @@ func (e *executor) verdict(c conn) *verdict {
 func (e *executor) full() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.ready) >= e.most
+	return len(e.ready) >= e.max
 }
 
 // forget says that nobody will take the verdict about c. What has not begun to find it out does not

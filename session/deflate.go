@@ -36,41 +36,48 @@ func (s *Server) giveUpDeflate(agreed bool) {
 	}
 }
 
-// compressor returns one for a message of n bytes to session c, or nil if that is to be sent as
+// compresses reports whether messages of n bytes to the session are compressed.
+func (s Session) compresses(n int) bool {
+	m, open := s.srv.table.meta(s.c)
+	return open && m.deflated() && n >= s.srv.table.route(m).DeflateThreshold
+}
+
+// compressor returns one for a message of n bytes to the session, or nil if that is to be sent as
 // it is. It is given back with Put.
-func (s *Server) compressor(c conn, n int) *wsproto.Compressor {
-	if s.deflate == nil {
+func (s Session) compressor(n int) *wsproto.Compressor {
+	d := s.srv.deflate
+	if d == nil {
 		return nil
 	}
-	m, open := s.meta(c)
-	if !open || !m.deflated() || n < s.routes.at(m.route()).DeflateThreshold {
+	if !s.compresses(n) {
 		return nil
 	}
-	z := s.deflate.Take()
+	z := d.Take()
 	if z == nil {
-		s.deflate.busy.Add(c.Index(), 1)
+		d.busy.Add(s.c.Index(), 1)
 	}
 	return z
 }
 
 // sendDeflated sends a message compressed, and reports whether it has: if not, it is to be sent
 // as it is.
-func (s *Server) sendDeflated(c conn, op wsproto.Opcode, p []byte, key uint64) (sent bool, err error) {
-	z := s.compressor(c, len(p))
+func (s Session) sendDeflated(op wsproto.Opcode, p []byte, key uint64) (sent bool, err error) {
+	z := s.compressor(len(p))
 	if z == nil {
 		return false, nil
 	}
-	defer s.deflate.Put(z)
+	d := s.srv.deflate
+	defer d.Put(z)
 	wire := z.Compress(p)
 	if wire == nil {
 		return false, nil
 	}
 	var b [maxHeader]byte
 	head := netpoll.MakePrefix(wsproto.AppendDeflatedHeader(b[:0], op, len(wire)))
-	if err := s.tr.SendLossy(c, head, wire, s.policy(c), key); err != nil {
+	if err := s.srv.tr.SendLossy(s.c, head, wire, s.srv.table.policy(s.c), key); err != nil {
 		return true, err
 	}
-	s.deflate.count(c, len(wire), len(p))
+	d.count(s.c, len(wire), len(p))
 	return true, nil
 }
 
@@ -80,13 +87,13 @@ func (d *deflate) count(c conn, wire, n int) {
 	d.sentBytes.Add(c.Index(), uint64(n))
 }
 
-// deflated returns the compressed frame of m for session c, or nil if it is to be sent the other
+// deflated returns the compressed frame of m for a session, or nil if it is to be sent the other
 // one. It is made once, for all.
-func (m *Prepared) deflated(s *Server, c conn) []byte {
-	if s.deflate == nil {
+func (m *Prepared) deflated(s Session) []byte {
+	if s.srv.deflate == nil {
 		return nil
 	}
-	if meta, open := s.meta(c); !open || !meta.deflated() || len(m.payload) < s.routes.at(meta.route()).DeflateThreshold {
+	if !s.compresses(len(m.payload)) {
 		return nil
 	}
 	if p := m.packed.Load(); p != nil {
@@ -97,11 +104,11 @@ func (m *Prepared) deflated(s *Server, c conn) []byte {
 	if p := m.packed.Load(); p != nil {
 		return *p
 	}
-	z := s.compressor(c, len(m.payload))
+	z := s.compressor(len(m.payload))
 	if z == nil {
 		return nil // none is free: another session will try again
 	}
-	defer s.deflate.Put(z)
+	defer s.srv.deflate.Put(z)
 	var frame []byte
 	if wire := z.Compress(m.payload); wire != nil {
 		frame = make([]byte, 0, maxHeader+len(wire))

@@ -2,52 +2,11 @@ package session
 
 import (
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"unicode/utf8"
 
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
-
-// beginClose sends our Close frame, unless either side has begun before.
-func (s *Server) beginClose(c conn, code wsproto.StatusCode, reason string) error {
-	m, open := s.meta(c)
-	if !open || !s.record(c).begin(c, ByServer, code) {
-		return ErrClosed
-	}
-	// Deferred, as Farewell may end the goroutine.
-	defer func() {
-		var buf [maxHeader + wsproto.MaxControlPayload]byte
-		_ = s.tr.SendFinal(c, wsproto.AppendClose(buf[:0], code, reason)) // or its turn has sent it for us
-		_ = s.tr.Wake(c)                                                  // its turn sets the time for the client's answer
-	}()
-	s.farewell(c, m, code, reason)
-	return nil
-}
-
-// farewell sends the last message of a session that is about to be closed, if its route has one and there is
-// room for it.
-func (s *Server) farewell(c conn, m meta, code wsproto.StatusCode, reason string) {
-	f := s.routes.at(m.route()).Farewell
-	if f == nil {
-		return
-	}
-	defer func() { s.panicked(c, recover()) }()
-	if p := f(Session{s, c}, code, reason); p != nil && utf8.Valid(p) {
-		if s.tr.SendLossy(c, header(wsproto.OpText, len(p)), p, DropNewest, 0) == nil {
-			s.stats.sent(c, wsproto.OpText)
-		}
-	}
-}
-
-// drop closes the connection of a client that never said a word: there is no request to answer.
-func (s *Server) drop(t *netpoll.Turn, rec *record) {
-	s.stats.handshake(statusAborted)
-	s.failed(t.Conn(), t.Local().(*local), statusAborted, nil)
-	s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
-	t.CloseFlushed(false)
-}
 
 // What an ErrorHandler is told of, beside a *wsproto.ProtocolError.
 var (
@@ -67,132 +26,140 @@ var (
 // told of it.
 var ErrTerminated = errors.New("session: terminated")
 
-// fault tells the handler why the session is about to end, if it wants to know.
-func (s *Server) fault(t *netpoll.Turn, rec *record, err error) {
-	c, m := t.Conn(), rec.load()
-	h := s.routes.at(m.route()).fault
-	if h == nil || m.phase() != phaseOpen && m.phase() != phaseClosing {
+// beginClose sends our Close frame, unless either side has begun before.
+func (s Session) beginClose(code wsproto.StatusCode, reason string) error {
+	m, open := s.srv.table.meta(s.c)
+	if !open || !s.srv.table.record(s.c).begin(s.c, ByServer, code) {
+		return ErrClosed
+	}
+	// Deferred, as Farewell may end the goroutine.
+	defer func() {
+		var buf [maxHeader + wsproto.MaxControlPayload]byte
+		_ = s.srv.tr.SendFinal(s.c, wsproto.AppendClose(buf[:0], code, reason)) // or its turn has sent it for us
+		_ = s.srv.tr.Wake(s.c)                                                  // its turn sets the time for the client's answer
+	}()
+	s.farewell(m, code, reason)
+	return nil
+}
+
+// farewell sends the last message of a session that is about to be closed, if its route has one and there is
+// room for it.
+func (s Session) farewell(m meta, code wsproto.StatusCode, reason string) {
+	f := s.srv.table.route(m).Farewell
+	if f == nil {
 		return
 	}
-	if s.blocking(m) {
-		s.exec.post(c, nil, func() {
-			defer s.recovered(c)
-			h.OnError(Session{s, c}, err)
-		})
-		return
+	defer func() { s.srv.panicked(s.c, recover()) }()
+	if p := f(s, code, reason); p != nil && utf8.Valid(p) {
+		if s.srv.tr.SendLossy(s.c, header(wsproto.OpText, len(p)), p, DropNewest, 0) == nil {
+			s.srv.stats.sent(s.c, wsproto.OpText)
+		}
 	}
-	s.call(t, func() { h.OnError(Session{s, c}, err) })
+}
+
+// drop closes the connection of a client that never said a word: there is no request to answer.
+func (t *turn) drop() {
+	t.aborted()
+	t.endSession(ByServer, wsproto.StatusAbnormal, "", false)
+	t.CloseFlushed(false)
+}
+
+// evict ends the session of a client that does not answer.
+func (t *turn) evict(label string) {
+	t.srv.stats.evictions.Inc(label)
+	t.fault(ErrEvicted)
+	t.cutOff(ErrEvicted)
+}
+
+// cutOff ends the session at once, and resets the connection.
+func (t *turn) cutOff(err error) {
+	t.Abort(err)
+	t.endSession(ByServer, wsproto.StatusAbnormal, "", false)
 }
 
 // slow ends the session of a client that does not read what it is sent. What has not been begun
 // is dropped, so that the Close frame is the next thing the client reads if it ever does.
-func (s *Server) slow(t *netpoll.Turn, rec *record, why netpoll.Reason) {
+func (t *turn) slow(why netpoll.Reason) {
 	reason := "queue_full"
 	if why&netpoll.Overflow == 0 {
 		reason = "stalled"
 	}
-	s.stats.slow.Inc(reason)
+	t.srv.stats.slow.Inc(reason)
 	t.DropQueued() // before OnError, which may send or close
-	s.fault(t, rec, ErrTooSlow)
-	s.fail(t, rec, s.routes.at(rec.load().route()).SlowCode, "too slow in reading")
+	t.fault(ErrTooSlow)
+	t.fail(t.route.SlowCode, "too slow in reading")
 }
 
 // fail ends the session with a Close frame of ours and does not wait for the client's
 // (RFC 6455 §7.1.7).
-func (s *Server) fail(t *netpoll.Turn, rec *record, code wsproto.StatusCode, reason string) {
-	if !rec.begin(t.Conn(), ByServer, code) {
-		_, code = rec.end() // somebody was first, and may not have sent it yet
+func (t *turn) fail(code wsproto.StatusCode, reason string) {
+	if !t.rec.begin(t.c, ByServer, code) {
+		_, code = t.rec.end() // somebody was first, and may not have sent it yet
 		reason = ""
 	}
-	s.sendClose(t, code, reason)
-	s.over(t, rec, ByServer, code, "", false)
+	t.sendClose(code, reason)
+	t.endSession(ByServer, code, "", false)
 	t.CloseFlushed(true)
 }
 
-// over ends the session, once: OnClose is called if OnOpen was. What it says is what the side
+// sendClose sends a Close frame unless one has been sent. A goroutine that began to close may not have come
+// to it.
+func (t *turn) sendClose(code wsproto.StatusCode, reason string) {
+	t.state.scratch = wsproto.AppendClose(t.state.scratch[:0], code, reason)
+	_ = t.srv.tr.SendFinal(t.c, t.state.scratch) // ErrClosed: it has, or the socket has failed
+}
+
+// endSession ends the session, once: OnClose is called if OnOpen was. What it says is what the side
 // noted that began, or else by, code and reason.
-func (s *Server) over(t *netpoll.Turn, rec *record, by Initiator, code wsproto.StatusCode, reason string, clean bool) {
-	c := t.Conn()
-	m := rec.load()
+func (t *turn) endSession(by Initiator, code wsproto.StatusCode, reason string, clean bool) {
+	m := t.rec.load()
 	if m.phase() == phaseOver {
 		return
 	}
-	defer rec.store(meta(0).with(phaseOver)) // of no session: nothing is known of it any more
-	s.live.forget(c.Index())
-	s.dropPartial(rec)
+	defer t.rec.store(meta(0).with(phaseOver)) // of no session: nothing is known of it any more
+	t.srv.live.forget(t.c.Index())
+	t.dropPartial()
 	if m.phase() == phaseHandshake {
-		rec.store(m.with(phaseOver))
-		if s.exec != nil {
-			s.exec.forget(c)
+		t.rec.store(m.with(phaseOver))
+		if t.srv.exec != nil {
+			t.srv.exec.forget(t.c)
 		}
 		return
 	}
-	rec.begin(c, by, code)
-	by, code = rec.end()
+	t.rec.begin(t.c, by, code)
+	by, code = t.rec.end()
 	info := CloseInfo{code, reason, by, clean}
-	s.open.Add(-1)
-	s.giveUpDeflate(m.deflated())
-	s.stats.closed(code, by)
-	handler := s.routes.at(m.route()).Handler
+	t.srv.open.Add(-1)
+	t.srv.giveUpDeflate(m.deflated())
+	t.srv.stats.notifyClosed(code, by)
+	s, handler := t.session(), t.route.Handler
 	var later func()
-	if s.blocking(m) {
+	if t.route.Mode == MayBlock {
 		later = func() {
-			defer s.recovered(c)
-			handler.OnClose(Session{s, c}, info)
+			defer s.recovered()
+			handler.OnClose(s, info)
 		}
 	}
-	s.bury(c, rec, m, by, later)
-	defer s.left(c, info)
+	t.detach(m, by, later)
+	defer s.logClose(info)
 	if later == nil {
-		s.call(t, func() { handler.OnClose(Session{s, c}, info) })
+		t.call(func() { handler.OnClose(s, info) })
 	}
 }
 
-// bury ends what a session has for as long as it is open. If its OnClose may block it is posted, with
+// detach ends what a session has for as long as it is open. If its OnClose may block it is posted, with
 // what is known of the session until it has returned.
-func (s *Server) bury(c conn, rec *record, m meta, by Initiator, onClose func()) {
-	lock := s.channels.owner(c)
+func (t *turn) detach(m meta, by Initiator, onClose func()) {
+	channels := t.srv.channels.owner(t.c)
+	channels.Lock()
+	defer channels.Unlock()
+	t.srv.leaveAll(t.c, t.rec)
+	tb := t.srv.table
+	lock := tb.lock(t.c)
 	lock.Lock()
 	defer lock.Unlock()
-	rec.store(m.with(phaseOver))
-	s.leaveAll(c, rec)
+	t.rec.store(m.with(phaseOver))
 	if onClose != nil {
-		s.exec.post(c, &ended{meta: m, by: by, extra: s.extra(c), peer: s.tr.Peer(c)}, onClose)
+		t.srv.exec.post(t.c, &tombstone{meta: m, by: by, details: tb.detailsOf(t.c), peer: t.srv.tr.Peer(t.c)}, onClose)
 	}
-}
-
-// blocking reports whether the handler of a session may block.
-func (s *Server) blocking(m meta) bool { return s.routes.at(m.route()).Mode == MayBlock }
-
-// call calls f, which calls a handler, and survives its panic.
-func (s *Server) call(t *netpoll.Turn, f func()) {
-	w := &t.Local().(*local).watch
-	defer s.recovered(t.Conn())
-	defer w.leave()
-	w.enter(t.Conn())
-	f()
-}
-
-// recovered is deferred around every call of a handler.
-func (s *Server) recovered(c conn) {
-	if s.panicked(c, recover()) {
-		_ = s.beginClose(c, wsproto.StatusInternalError, "internal error")
-	}
-}
-
-// exited counts and logs that a handler has called runtime.Goexit.
-func (s *Server) exited(c conn) {
-	s.stats.panics.Add(1)
-	s.log.Error("handler called runtime.Goexit", "session", s.ids.encode(c))
-	_ = s.beginClose(c, wsproto.StatusInternalError, "internal error")
-}
-
-// panicked counts and logs the value of recover, and reports whether there was a panic.
-func (s *Server) panicked(c conn, v any) bool {
-	if v == nil {
-		return false
-	}
-	s.stats.panics.Add(1)
-	s.log.Error("handler panicked", "session", s.ids.encode(c), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-	return true
 }

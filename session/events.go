@@ -11,150 +11,134 @@ import (
 	"wsgateway/wsproto"
 )
 
-// events is the server as its reactor knows it, a netpoll.Handler.
-type events struct{ *Server }
-
-// Opened implements netpoll.Handler.
-func (e events) Opened(t *netpoll.Turn, refused bool) {
-	s := e.Server
-	c := t.Conn()
-	s.records.Ensure(c.Index())
-	s.live.ensure(c.Index())
-	rec := s.record(c)
-	rec.began = uint32(time.Since(epoch).Microseconds())
-	rec.part = 0
-	rec.flags.Store(0)
-	rec.latency.Store(0)
-	rec.control = fullBucket(s.tr.Now())
-	rec.tiny = rec.control
-	rec.store(makeMeta(c, phaseHandshake, 0, 0))
-	if refused {
-		s.refuse(t, rec, wsproto.ErrOverloaded)
-		return
-	}
-	t.SetDeadline(s.cfg.HandshakeTimeout)
-}
+// events is the server as its reactor knows it, a netpoll.Handler: it says which step comes at which event.
+type events struct{ srv *Server }
 
 var epoch = time.Now()
 
+// Opened implements netpoll.Handler.
+func (e events) Opened(poll *netpoll.Turn, refused bool) {
+	i := poll.Conn().Index()
+	e.srv.table.records.Ensure(i)
+	e.srv.live.ensure(i)
+	t := e.srv.begin(poll)
+	t.rec.open(t.c, t.now())
+	if refused {
+		t.refuse(wsproto.ErrOverloaded)
+		return
+	}
+	t.SetDeadline(t.srv.cfg.HandshakeTimeout)
+}
+
 // Data implements netpoll.Handler.
-func (e events) Data(t *netpoll.Turn, p []byte) {
-	s := e.Server
-	rec := s.record(t.Conn())
-	switch rec.load().phase() {
+func (e events) Data(poll *netpoll.Turn, p []byte) {
+	t := e.srv.begin(poll)
+	switch t.phase() {
 	case phaseHandshake:
-		s.handshake(t, rec, p)
+		t.handshake(p)
 	case phaseOpen, phaseClosing:
-		s.live.seen(t.Conn().Index(), s.tr.Now())
-		s.frames(t, rec, p)
+		t.srv.live.seen(t.c.Index(), t.now())
+		t.frames(p)
 	}
 }
 
 // Ended implements netpoll.Handler: the client will send nothing more. Without a Close frame
 // there is nobody left to talk to.
-func (e events) Ended(t *netpoll.Turn) {
-	s := e.Server
-	rec := s.record(t.Conn())
-	if rec.load().phase() == phaseHandshake {
-		s.stats.handshake(statusAborted)
-		s.failed(t.Conn(), t.Local().(*local), statusAborted, nil)
+func (e events) Ended(poll *netpoll.Turn) {
+	t := e.srv.begin(poll)
+	if t.phase() == phaseHandshake {
+		t.aborted()
 	}
-	s.fault(t, rec, ErrBroken)
+	t.fault(ErrBroken)
 	t.CloseFlushed(false)
-	s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
+	t.endSession(ByTransport, wsproto.StatusAbnormal, "", false)
 }
 
 // Notice implements netpoll.Handler.
-func (e events) Notice(t *netpoll.Turn, why netpoll.Reason) {
-	s := e.Server
-	c := t.Conn()
-	rec := s.record(c)
-	m := rec.load()
-	switch m.phase() {
+func (e events) Notice(poll *netpoll.Turn, why netpoll.Reason) {
+	t := e.srv.begin(poll)
+	switch t.phase() {
 	case phaseHandshake:
-		if why&netpoll.Woken != 0 && rec.part != 0 && !t.OnLoop() { // see moveToWorker
-			t.Resume()
-			s.handshake(t, rec, nil)
-			return
-		}
-		if why&netpoll.Woken != 0 && rec.part == 0 && s.draining.Load() {
-			s.drop(t, rec)
-			return
-		}
-		if why&netpoll.Deadline != 0 && s.exec != nil && s.exec.busy(c) {
-			s.giveUpAsking(t, rec)
-			return
-		}
-		if why&netpoll.Deadline != 0 {
-			s.stats.evictions.Inc("handshake_timeout")
-			if rec.part == 0 {
-				s.drop(t, rec)
-				return
-			}
-			s.refuse(t, rec, wsproto.ErrTimeout)
-		}
+		t.noticeRequest(why)
 	case phaseOpen, phaseClosing:
-		if rec.flags.Load()&flagTerminate != 0 {
-			t.Abort(ErrTerminated)
-			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+		t.noticeSession(why)
+	}
+}
+
+// noticeRequest is for a client that has not been upgraded.
+func (t *turn) noticeRequest(why netpoll.Reason) {
+	woken, late := why&netpoll.Woken != 0, why&netpoll.Deadline != 0
+	switch {
+	case woken && t.rec.partial != 0 && !t.OnLoop(): // see moveToWorker
+		t.Resume()
+		t.handshake(nil)
+	case woken && t.rec.partial == 0 && t.srv.draining.Load():
+		t.drop()
+	case late && t.srv.exec != nil && t.srv.exec.busy(t.c):
+		t.giveUpAsking()
+	case late:
+		t.srv.stats.evictions.Inc("handshake_timeout")
+		if t.rec.partial == 0 {
+			t.drop()
 			return
 		}
-		held := rec.flags.Load()&flagHeld != 0
-		s.frameRest(t, rec)
-		if m = rec.load(); m.phase() == phaseOver {
-			return
+		t.refuse(wsproto.ErrTimeout)
+	}
+}
+
+// noticeSession is for a client that has been upgraded.
+func (t *turn) noticeSession(why netpoll.Reason) {
+	if t.rec.flags.Load()&flagTerminate != 0 {
+		t.cutOff(ErrTerminated)
+		return
+	}
+	held := t.rec.flags.Load()&flagHeld != 0
+	t.frameRest()
+	m := t.rec.load()
+	if m.phase() == phaseOver {
+		return
+	}
+	switch {
+	case why&(netpoll.Overflow|netpoll.Stalled) != 0:
+		t.slow(why)
+	case m.phase() == phaseOpen && t.rec.closing(t.c):
+		t.rec.store(m.with(phaseClosing))
+		t.SetDeadline(t.srv.reactor.CloseTimeout())
+	case why&netpoll.Deadline == 0:
+		if !t.Unread() && t.srv.live.dead(t.c.Index(), t.now()) {
+			t.evict("ping_timeout")
 		}
-		switch {
-		case why&(netpoll.Overflow|netpoll.Stalled) != 0:
-			s.slow(t, rec, why)
-		case m.phase() == phaseOpen && rec.closing(c):
-			rec.store(m.with(phaseClosing))
-			t.SetDeadline(s.reactor.CloseTimeout())
-		case why&netpoll.Deadline != 0 && s.unframed(rec) && t.Overdue() < s.reactor.CloseTimeout():
-			// What has been read and not been looked at may be what is missing; Sweep comes again. But
-			// who sends all the time is never looked at to the end.
-		case why&netpoll.Deadline != 0 && m.phase() == phaseClosing:
-			s.stats.evictions.Inc("close_timeout")
-			s.fault(t, rec, ErrEvicted)
-			t.Abort(ErrEvicted)
-			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
-		case why&netpoll.Deadline != 0 && (held || rec.flags.Load()&flagHeld != 0):
-			// It was ours, and has been set anew.
-		case why&netpoll.Deadline != 0:
-			s.stats.evictions.Inc("message_timeout")
-			s.fault(t, rec, ErrEvicted)
-			s.fail(t, rec, wsproto.StatusPolicyViolation, "message took too long")
-		case !t.Unread() && s.live.dead(c.Index(), s.tr.Now()):
-			s.stats.evictions.Inc("ping_timeout")
-			s.fault(t, rec, ErrEvicted)
-			t.Abort(ErrEvicted)
-			s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
-		}
+	case t.unframed() && t.Overdue() < t.srv.reactor.CloseTimeout():
+		// What has been read and not been looked at may be what is missing; Sweep comes again. But
+		// a client that sends all the time is never looked at to the end.
+	case m.phase() == phaseClosing:
+		t.evict("close_timeout")
+	case held || t.rec.flags.Load()&flagHeld != 0:
+		// The deadline was ours, and has been set anew.
+	default:
+		t.srv.stats.evictions.Inc("message_timeout")
+		t.fault(ErrEvicted)
+		t.fail(wsproto.StatusPolicyViolation, "message took too long")
 	}
 }
 
 // Closed implements netpoll.Handler.
-func (e events) Closed(t *netpoll.Turn, err error) {
-	s := e.Server
-	c := t.Conn()
-	rec := s.record(c)
+func (e events) Closed(poll *netpoll.Turn, err error) {
+	t := e.srv.begin(poll)
 	// Deferred: a handler may end the goroutine, and nobody calls Closed again.
 	defer func() {
-		s.dropPartial(rec)
-		s.live.forget(c.Index())
-		if rec.extra.Load() != 0 {
-			s.dropExtra(c, rec)
-		}
+		t.dropPartial()
+		t.srv.live.forget(t.c.Index())
+		t.srv.table.dropDetails(t.c)
 	}()
-	defer s.over(t, rec, ByTransport, wsproto.StatusAbnormal, "", false)
-	if rec.load().phase() == phaseHandshake {
-		s.stats.handshake(statusAborted)
-		s.failed(c, t.Local().(*local), statusAborted, nil)
+	defer t.endSession(ByTransport, wsproto.StatusAbnormal, "", false)
+	if t.phase() == phaseHandshake {
+		t.aborted()
 	}
 	if err != nil && !errors.Is(err, netpoll.ErrPanic) { // that was a handler's end, perhaps OnError's
-		s.fault(t, rec, fmt.Errorf("%w: %w", ErrBroken, err))
+		t.fault(fmt.Errorf("%w: %w", ErrBroken, err))
 	}
-	if err != nil && s.log.Enabled(context.Background(), slog.LevelDebug) {
-		s.log.Debug("connection closed", "session", s.ids.encode(c), "err", err)
+	if err != nil && t.srv.log.Enabled(context.Background(), slog.LevelDebug) {
+		t.srv.log.Debug("connection closed", "session", t.srv.ids.encode(t.c), "err", err)
 	}
 }

@@ -13,7 +13,7 @@ func TestForgottenRequests(t *testing.T) {
 	gate, judged := make(chan struct{}), make(chan conn, 100)
 	for i := range uint32(20) {
 		c := netpoll.MakeConn(i, 1)
-		e.judge(c, func() *verdict {
+		e.decideAsync(c, func() *verdict {
 			judged <- c
 			<-gate
 			return &verdict{}

@@ -184,10 +184,10 @@ func (f *fanout) done(j job) {
 func (f *fanout) serveAll(j job, buf []conn) {
 	s := f.srv
 	for i, high := j.part, s.tr.High(); i < high; i += uint32(len(f.queues)) {
-		if s.records.Chunk(i) == nil {
+		if !s.table.has(i) {
 			continue // its first connection is being admitted
 		}
-		m := s.records.At(i).load()
+		m := s.table.at(i).load()
 		if m.phase() == phaseOpen && (j.route < 0 || m.route() == uint16(j.route)) {
 			buf = append(buf, netpoll.MakeConn(i, m.gen()))
 		}

@@ -15,150 +15,146 @@ import (
 
 // handshake takes bytes of a client that has not been upgraded. A request that arrives in one
 // piece, as nearly all do, is judged where it lies.
-func (s *Server) handshake(t *netpoll.Turn, rec *record, p []byte) {
+func (t *turn) handshake(p []byte) {
 	seen := 0
-	if rec.part != 0 {
-		pt := s.parts.At(rec.part - 1)
-		room := s.cfg.Head.MaxBytes + 1 - len(pt.head) // one more shows that it is too long
-		head, err := s.bufs.Grow(pt.head, min(len(p), room))
+	if t.rec.partial != 0 {
+		pt := t.partial()
+		room := t.srv.cfg.Head.MaxBytes + 1 - len(pt.head) // one more shows that it is too long
+		head, err := t.srv.bufs.Grow(pt.head, min(len(p), room))
 		if err != nil {
-			s.refuse(t, rec, wsproto.ErrOverloaded)
+			t.refuse(wsproto.ErrOverloaded)
 			return
 		}
 		p = append(head, p[:min(len(p), room)]...)
 		pt.head, seen = p, pt.seen
 	}
-	n, err := wsproto.HeadEnd(p, seen, &s.cfg.Head)
+	n, err := wsproto.HeadEnd(p, seen, &t.srv.cfg.Head)
 	if err != nil {
-		s.refuse(t, rec, err)
+		t.refuse(err)
 		return
 	}
 	if n > 0 {
-		s.upgrade(t, rec, p, n)
+		t.upgrade(p, n)
 		return
 	}
-	if rec.part == 0 {
-		head, err := s.bufs.Grow(nil, len(p))
+	if t.rec.partial == 0 {
+		head, err := t.srv.bufs.Grow(nil, len(p))
 		if err != nil {
-			s.refuse(t, rec, wsproto.ErrOverloaded)
+			t.refuse(wsproto.ErrOverloaded)
 			return
 		}
-		s.newPartial(rec).head = append(head, p...)
+		t.newPartial().head = append(head, p...)
 	}
-	s.parts.At(rec.part - 1).seen = len(p)
+	t.partial().seen = len(p)
 }
 
 // upgrade answers a complete request, whose head is p[:n].
-func (s *Server) upgrade(t *netpoll.Turn, rec *record, p []byte, n int) {
-	c, l := t.Conn(), t.Local().(*local)
-	err := wsproto.ParseRequest(p[:n], &s.cfg.Head, &l.req)
-	l.head = string(l.req.Method) == "HEAD"
-	if err == nil {
-		l.reqOf = c
-		defer func() { l.reqOf, l.head = 0, false }() // a handler may end the goroutine
-	}
+func (t *turn) upgrade(p []byte, n int) {
+	c, l := t.c, t.state
+	err := wsproto.ParseRequest(p[:n], &t.srv.cfg.Head, &l.req)
+	t.headMethod = string(l.req.Method) == "HEAD"
+	t.hasRequest = err == nil
 	if err == nil && n < len(p) {
 		// A client must wait for the answer (RFC 6455 §4.1). What comes before it may be
 		// a smuggled second request.
 		err = wsproto.ErrEarlyData
 	}
 	if err != nil {
-		s.refuse(t, rec, err)
+		t.refuse(err)
 		return
 	}
-	index, ok := s.routes.find(l.req.Path)
+	index, ok := t.srv.table.routes.find(l.req.Path)
 	if !ok {
-		s.refuse(t, rec, wsproto.ErrNotFound)
+		t.refuse(wsproto.ErrNotFound)
 		return
 	}
-	route := s.routes.at(index)
+	route := t.srv.table.routes.at(index)
 	if route.Mode != OnLoop && t.OnLoop() {
-		s.moveToWorker(t, rec, p)
+		t.moveToWorker(p)
 		return
 	}
 	plain := route.HTTP != nil && !l.req.AsksForWebSocket()
 	if plain && !route.decidesLater() {
-		s.refuse(t, rec, s.plain(c, route, &l.req, &l.watch))
+		t.refuse(t.session().plain(route, &l.req, &l.watch))
 		return
 	}
 	if !plain {
-		if err := s.check(route, &l.req); err != nil {
-			s.refuse(t, rec, err)
+		if err := t.check(route, &l.req); err != nil {
+			t.refuse(err)
 			return
 		}
 	}
 	v := &verdict{accept: route.accept}
 	switch {
 	case route.decidesLater() && (plain || route.OnUpgrade != nil):
-		busy := s.exec.busy(c) // before the verdict, which comes before that ends
-		if v = s.exec.verdict(c); v == nil {
-			s.judge(t, rec, route, p, plain, busy)
+		busy := t.srv.exec.busy(c) // before the verdict, which comes before that ends
+		if v = t.srv.exec.verdict(c); v == nil {
+			t.decideAsync(route, p, plain, busy)
 			return
 		}
 	case route.OnUpgrade != nil:
-		v = s.ask(c, route, &l.req, &l.watch)
+		v = t.session().callOnUpgrade(route, &l.req, &l.watch)
 	}
 	if v.err != nil {
-		s.refuse(t, rec, v.err)
+		t.refuse(v.err)
 		return
 	}
 	accept := v.accept
-	accept.Deflate = accept.Deflate && l.req.OffersDeflate() && s.deflate.admit()
+	accept.Deflate = accept.Deflate && l.req.OffersDeflate() && t.srv.deflate.admit()
 	answer, agreed, err := l.upgrader.Upgrade(l.scratch[:0], p, &l.req, &accept)
 	if err != nil {
-		s.giveUpDeflate(accept.Deflate)
-		s.refuse(t, rec, err)
+		t.srv.giveUpDeflate(accept.Deflate)
+		t.refuse(err)
 		return
 	}
-	l.scratch, l.head = answer[:0], false
-	err = s.tr.Send(c, netpoll.Prefix{}, answer)
+	l.scratch, t.headMethod = answer[:0], false
+	err = t.srv.tr.Send(c, netpoll.Prefix{}, answer)
 	l.shrink()
 	if err != nil {
-		s.giveUpDeflate(accept.Deflate)
+		t.srv.giveUpDeflate(accept.Deflate)
 		t.Abort(err)
 		return
 	}
-	m := makeMeta(c, phaseOpen, s.note(rec, route, agreed.Subprotocol, &l.req, v.value), index)
+	m := makeMeta(c, phaseOpen, t.keepDetails(route, agreed.Subprotocol, &l.req, v.value), index)
 	if agreed.Deflate {
 		m |= deflated
 	}
 	if route.limited {
-		s.throttles.Ensure(c.Index())
-		s.throttle(c).start(&route.Rate, s.tr.Now())
+		t.srv.throttles.Ensure(c.Index())
+		t.throttle().start(&route.Rate, t.srv.tr.Now())
 	}
 	t.SetDeadline(0)
+	t.route = route
 	t.SetInline(route.Mode == OnLoop && !agreed.Deflate)
-	s.live.seen(c.Index(), s.tr.Now())
-	rec.store(m)
-	s.open.Add(1)
-	s.stats.handshake(101)
-	s.accepted(c, &l.req)
-	s.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-rec.began)*1000, 1)
-	rec.began = 0
+	t.srv.live.seen(c.Index(), t.srv.tr.Now())
+	t.rec.store(m)
+	t.srv.open.Add(1)
+	t.srv.stats.handshake(101)
+	t.session().logAccepted(&l.req)
+	t.srv.stats.upgrades.Observe(upgradeBounds, int64(uint32(time.Since(epoch).Microseconds())-t.rec.began)*1000, 1)
+	t.rec.began = 0
 	if route.Mode == MayBlock {
-		req := copyRequest(p[:n], &s.cfg.Head)
-		s.exec.post(c, nil, func() {
-			defer s.recovered(c)
-			route.Handler.OnOpen(Session{s, c}, req)
-		})
+		req := copyRequest(p[:n], &t.srv.cfg.Head)
+		ses := t.session()
+		t.post(func() { route.Handler.OnOpen(ses, req) })
 	} else {
-		s.call(t, func() { route.Handler.OnOpen(Session{s, c}, &l.req) })
+		t.callOnOpen(&l.req)
 	}
-	s.dropPartial(rec) // only now: the request is a view into it
-	if s.held(c, rec, route) {
-		s.hold(t, rec, route)
+	t.dropPartial() // only now: the request is a view into it
+	if t.held() {
+		t.hold()
 	}
 }
 
 // check says why a request to be upgraded is refused without asking anybody.
-func (s *Server) check(route *route, r *wsproto.Request) error {
+func (t *turn) check(route *route, r *wsproto.Request) error {
 	if err := r.CheckUpgrade(); err != nil {
 		return err
 	}
 	if !route.admits(r.Origin) {
 		return errOrigin
 	}
-	if s.draining.Load() {
+	if t.srv.draining.Load() {
 		return wsproto.ErrOverloaded
 	}
 	return nil
@@ -173,26 +169,24 @@ func copyRequest(head []byte, limits *wsproto.HeadLimits) *wsproto.Request {
 
 // giveUpAsking refuses a request that its route has not decided about in time, which is not the client's
 // fault.
-func (s *Server) giveUpAsking(t *netpoll.Turn, rec *record) {
-	l := t.Local().(*local)
-	head := s.parts.At(rec.part - 1).head
-	if n, err := wsproto.HeadEnd(head, 0, &s.cfg.Head); err == nil && wsproto.ParseRequest(head[:n], &s.cfg.Head, &l.req) == nil {
-		l.head = string(l.req.Method) == "HEAD"
-		l.reqOf = t.Conn()
-		defer func() { l.reqOf = 0 }()
+func (t *turn) giveUpAsking() {
+	l := t.state
+	head := t.partial().head
+	if n, err := wsproto.HeadEnd(head, 0, &t.srv.cfg.Head); err == nil && wsproto.ParseRequest(head[:n], &t.srv.cfg.Head, &l.req) == nil {
+		t.headMethod = string(l.req.Method) == "HEAD"
+		t.hasRequest = true
 	}
-	s.refuse(t, rec, wsproto.ErrOverloaded)
+	t.refuse(wsproto.ErrOverloaded)
 }
 
-// judge has a route that may block decide about a request, unless it is busy with that. Until it has,
+// decideAsync has a route that may block decide about a request, unless it is busy with that. Until it has,
 // nothing is read.
-func (s *Server) judge(t *netpoll.Turn, rec *record, route *route, p []byte, plain, busy bool) {
-	c := t.Conn()
-	if !busy && s.exec.full() {
-		s.refuse(t, rec, wsproto.ErrOverloaded)
+func (t *turn) decideAsync(route *route, p []byte, plain, busy bool) {
+	if !busy && t.srv.exec.full() {
+		t.refuse(wsproto.ErrOverloaded)
 		return
 	}
-	if !s.keepHead(t, rec, p) {
+	if !t.keepHead(p) {
 		return
 	}
 	t.SetInline(false)
@@ -200,32 +194,33 @@ func (s *Server) judge(t *netpoll.Turn, rec *record, route *route, p []byte, pla
 	if busy {
 		return // it is being asked
 	}
-	n, _ := wsproto.HeadEnd(p, 0, &s.cfg.Head)
-	req := copyRequest(p[:n], &s.cfg.Head)
-	s.exec.judge(c, func() *verdict {
+	n, _ := wsproto.HeadEnd(p, 0, &t.srv.cfg.Head)
+	req := copyRequest(p[:n], &t.srv.cfg.Head)
+	ses := t.session()
+	t.srv.exec.decideAsync(t.c, func() *verdict {
 		if plain {
-			return &verdict{err: s.plain(c, route, req, new(callWatch))}
+			return &verdict{err: ses.plain(route, req, new(callWatch))}
 		}
-		return s.ask(c, route, req, new(callWatch)) // the pool's goroutines have their own
+		return ses.callOnUpgrade(route, req, new(callWatch)) // the pool's goroutines have their own
 	})
 }
 
 var errOrigin = wsproto.Refusal(http.StatusForbidden, "origin not allowed")
 
-// ask has the route decide about a handshake.
-func (s *Server) ask(c conn, route *route, r *wsproto.Request, w *callWatch) (v *verdict) {
+// callOnUpgrade has the route decide about a handshake.
+func (s Session) callOnUpgrade(route *route, r *wsproto.Request, w *callWatch) (v *verdict) {
 	u := Upgrade{
 		Request:     r,
-		RemoteAddr:  s.tr.Peer(c),
+		RemoteAddr:  s.srv.tr.Peer(s.c),
 		Subprotocol: r.ChooseSubprotocol(route.Subprotocols),
 	}
 	defer func() {
-		if s.panicked(c, recover()) {
+		if s.srv.panicked(s.c, recover()) {
 			v = &verdict{err: wsproto.ErrInternal}
 		}
 	}()
 	defer w.leave()
-	w.enter(c)
+	w.enter(s.c)
 	if err := route.OnUpgrade(&u); err != nil {
 		return &verdict{err: err}
 	}
@@ -244,23 +239,23 @@ func (s *Server) ask(c conn, route *route, r *wsproto.Request, w *callWatch) (v 
 }
 
 // plain has the route answer a request that is plain HTTP.
-func (s *Server) plain(c conn, route *route, r *wsproto.Request, w *callWatch) (answer error) {
+func (s Session) plain(route *route, r *wsproto.Request, w *callWatch) (answer error) {
 	defer func() {
-		if s.panicked(c, recover()) {
+		if s.srv.panicked(s.c, recover()) {
 			answer = wsproto.ErrInternal
 		}
 	}()
 	defer w.leave()
-	w.enter(c)
+	w.enter(s.c)
 	if r := route.HTTP(r); r != nil {
 		return r
 	}
 	return wsproto.ErrNotFound
 }
 
-// note keeps what cannot be told from the route alone. It returns the number of the subprotocol.
-func (s *Server) note(rec *record, route *route, subprotocol string, r *wsproto.Request, value any) uint8 {
-	x := extra{value: value}
+// keepDetails keeps what cannot be told from the route alone. It returns the number of the subprotocol.
+func (t *turn) keepDetails(route *route, subprotocol string, r *wsproto.Request, value any) uint8 {
+	x := details{value: value}
 	if len(route.Retain) > 0 {
 		x.header = retained(r, route.Retain)
 	}
@@ -275,73 +270,72 @@ func (s *Server) note(rec *record, route *route, subprotocol string, r *wsproto.
 		x.path = string(r.Path)
 	}
 	if value != nil || x.path+x.header+x.query+x.subprotocol != "" {
-		s.putExtra(rec, &x)
+		t.srv.table.putDetails(t.rec, &x)
 	}
 	return uint8(n)
 }
 
 // moveToWorker has a complete request answered by a worker, because the OnOpen of its route must
 // not run on the loop.
-func (s *Server) moveToWorker(t *netpoll.Turn, rec *record, p []byte) {
-	if !s.keepHead(t, rec, p) {
+func (t *turn) moveToWorker(p []byte) {
+	if !t.keepHead(p) {
 		return
 	}
 	t.SetInline(false)
-	t.Pause()               // the end of the input must not be seen before the request is answered
-	_ = s.tr.Wake(t.Conn()) // its turn is running: it exists
+	t.Pause()              // the end of the input must not be seen before the request is answered
+	_ = t.srv.tr.Wake(t.c) // its turn is running: it exists
 }
 
 // keepHead keeps a complete request, to be judged once more in another turn. Where there is no memory it
 // refuses the request and reports false.
-func (s *Server) keepHead(t *netpoll.Turn, rec *record, p []byte) bool {
-	if rec.part == 0 {
-		head, err := s.bufs.Grow(nil, len(p))
+func (t *turn) keepHead(p []byte) bool {
+	if t.rec.partial == 0 {
+		head, err := t.srv.bufs.Grow(nil, len(p))
 		if err != nil {
-			s.refuse(t, rec, wsproto.ErrOverloaded)
+			t.refuse(wsproto.ErrOverloaded)
 			return false
 		}
-		s.newPartial(rec).head = append(head, p...)
+		t.newPartial().head = append(head, p...)
 	}
-	s.parts.At(rec.part - 1).seen = 0
-	t.Local().(*local).head = false
+	t.partial().seen = 0
+	t.headMethod = false
 	return true
 }
 
 // refuse answers a request with an HTTP response other than 101 and closes the connection.
-func (s *Server) refuse(t *netpoll.Turn, rec *record, err error) {
-	l := t.Local().(*local)
+func (t *turn) refuse(err error) {
+	l := t.state
 	var status int
-	l.scratch, status = s.appendAnswer(l.scratch[:0], t.Conn(), l.head, err)
-	l.head = false
-	_ = s.tr.SendFinal(t.Conn(), l.scratch) // or the socket has failed
+	l.scratch, status = t.appendAnswer(l.scratch[:0], err)
+	_ = t.srv.tr.SendFinal(t.c, l.scratch) // or the socket has failed
 	l.shrink()
-	s.stats.handshake(status)
-	s.failed(t.Conn(), l, status, err)
-	s.over(t, rec, ByServer, wsproto.StatusAbnormal, "", false)
+	t.srv.stats.handshake(status)
+	t.reportFailure(status, err)
+	t.endSession(ByServer, wsproto.StatusAbnormal, "", false)
 	t.CloseFlushed(true)
 }
 
 // appendAnswer appends the response that err stands for.
-func (s *Server) appendAnswer(dst []byte, c conn, head bool, err error) ([]byte, int) {
+func (t *turn) appendAnswer(dst []byte, err error) ([]byte, int) {
 	var response *wsproto.Response
 	var refusal *wsproto.RequestError
 	switch {
 	case errors.As(err, &response) && response != nil:
-		answer, err := wsproto.AppendResponse(dst, response, head)
+		answer, err := wsproto.AppendResponse(dst, response, t.headMethod)
 		if err == nil {
 			return answer, response.Status
 		}
-		s.log.Error("invalid response of a route", "session", s.ids.encode(c), "status", response.Status)
+		t.srv.log.Error("invalid response of a route", "session", t.srv.ids.encode(t.c), "status", response.Status)
 		refusal = wsproto.ErrInternal
 	case errors.As(err, &refusal) && refusal != nil && 400 <= refusal.Status && refusal.Status <= 599 &&
 		(refusal != wsproto.ErrInternal || err == refusal):
 	default:
-		s.log.Error("handshake failed", "session", s.ids.encode(c), "err", err)
+		t.srv.log.Error("handshake failed", "session", t.srv.ids.encode(t.c), "err", err)
 		refusal = wsproto.ErrInternal
 	}
 	retryAfter := 0
 	if refusal.Status == http.StatusServiceUnavailable {
 		retryAfter = 1 + rand.IntN(3) // seconds; spread, so that they do not come back together
 	}
-	return wsproto.AppendRefusal(dst, refusal, retryAfter, head), refusal.Status
+	return wsproto.AppendRefusal(dst, refusal, retryAfter, t.headMethod), refusal.Status
 }

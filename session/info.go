@@ -4,82 +4,8 @@ import (
 	"iter"
 	"strings"
 
-	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
-
-// extra holds what few sessions have. A value is immutable; it is replaced under the lock of
-// channels.owner.
-type extra struct {
-	path        string // of the request, where it is not the route's
-	query       string
-	subprotocol string // where it is not in the route's list
-	header      string // retained fields: name, 0, value, 0
-	user        string
-	value       any
-}
-
-// extra returns what few sessions have, the zero value if c has not or its OnClose has returned.
-func (s *Server) extra(c conn) extra {
-	_, x, _ := s.info(c)
-	return x
-}
-
-// info returns what is known of session c, from OnOpen until OnClose has returned.
-func (s *Server) info(c conn) (m meta, x extra, ok bool) {
-	if c.Index() < uint32(s.records.Len()) && s.records.Chunk(c.Index()) != nil {
-		rec := s.record(c)
-		if i := rec.extra.Load(); i != 0 {
-			if p := s.extras.At(i - 1).Load(); p != nil {
-				x = *p
-			}
-		}
-		// Looked at last: had it ended meanwhile, this might be its successor's.
-		m = rec.load()
-		ok = m.gen() == c.Gen() && m.phase() != phaseHandshake
-	}
-	if s.exec != nil && (!ok || m.phase() == phaseOver) {
-		if end := s.exec.ended(c); end != nil {
-			return end.meta, end.extra, true
-		}
-	}
-	if !ok {
-		return 0, extra{}, false
-	}
-	return m, x, true
-}
-
-// change replaces the extra of an open session. It expects the lock.
-func (s *Server) change(c conn, f func(x *extra)) {
-	x := s.extra(c)
-	f(&x)
-	s.putExtra(s.record(c), &x)
-}
-
-func (s *Server) putExtra(rec *record, x *extra) {
-	i := rec.extra.Load()
-	if i == 0 {
-		n, ok := s.extras.Get()
-		if !ok {
-			return // there are as many as connections
-		}
-		i = n + 1
-	}
-	s.extras.At(i - 1).Store(x)
-	rec.extra.Store(i)
-}
-
-// dropExtra frees the extra of a session that is over.
-func (s *Server) dropExtra(c conn, rec *record) {
-	lock := s.channels.owner(c)
-	lock.Lock()
-	defer lock.Unlock()
-	if i := rec.extra.Load(); i != 0 {
-		rec.extra.Store(0)
-		s.extras.At(i - 1).Store(nil)
-		s.extras.Put(i - 1)
-	}
-}
 
 // retained returns the fields of a request that a route keeps, in the order of the route's list.
 func retained(r *wsproto.Request, names []string) string {
@@ -117,7 +43,7 @@ func (s Session) Header(name string) string {
 	if s.srv == nil {
 		return ""
 	}
-	for rest := s.srv.extra(s.c).header; rest != ""; {
+	for rest := s.srv.table.detailsOf(s.c).header; rest != ""; {
 		var n, value string
 		n, rest, _ = strings.Cut(rest, "\x00")
 		value, rest, _ = strings.Cut(rest, "\x00")
@@ -145,7 +71,7 @@ func (s Session) Query() string {
 	if s.srv == nil {
 		return ""
 	}
-	return s.srv.extra(s.c).query
+	return s.srv.table.detailsOf(s.c).query
 }
 
 // Value returns what SetValue or Upgrade.Value has set, nil once OnClose has returned.
@@ -153,7 +79,7 @@ func (s Session) Value() any {
 	if s.srv == nil {
 		return nil
 	}
-	return s.srv.extra(s.c).value
+	return s.srv.table.detailsOf(s.c).value
 }
 
 // SetValue keeps a value for as long as the session lives. Calls from several goroutines are safe, what
@@ -161,21 +87,10 @@ func (s Session) Value() any {
 //
 // Errors: ErrClosed; where the handler may block (MayBlock), only once OnClose has returned.
 func (s Session) SetValue(v any) error {
-	set := func(x *extra) { x.value = v }
 	if s.srv == nil {
 		return ErrClosed
 	}
-	lock := s.srv.channels.owner(s.c)
-	lock.Lock()
-	defer lock.Unlock()
-	if _, open := s.srv.meta(s.c); open {
-		s.srv.change(s.c, set)
-		return nil
-	}
-	if s.srv.exec != nil && s.srv.exec.change(s.c, set) {
-		return nil
-	}
-	return ErrClosed
+	return s.srv.table.change(s.c, func(d *details) { d.value = v })
 }
 
 // User returns the id that SetUser has set, or "".
@@ -183,7 +98,7 @@ func (s Session) User() string {
 	if s.srv == nil {
 		return ""
 	}
-	return s.srv.extra(s.c).user
+	return s.srv.table.detailsOf(s.c).user
 }
 
 // userChannels is in how many channels beside those of Join a session may be: its user's, and for a moment
@@ -202,7 +117,7 @@ func (s Session) SetUser(id string) error {
 		return ErrChannelName
 	}
 	return s.srv.owned(s.c, func(rec *record) error {
-		old := s.srv.extra(s.c).user
+		old := s.srv.table.detailsOf(s.c).user
 		if id == old {
 			return nil
 		}
@@ -216,7 +131,7 @@ func (s Session) SetUser(id string) error {
 			s.srv.channels.leave(s.c, &rec.subs, userChannel(old))
 		}
 		was := s.srv.member(s.c)
-		s.srv.change(s.c, func(x *extra) { x.user = id })
+		_ = s.srv.table.change(s.c, func(d *details) { d.user = id }) // it is open
 		if is := s.srv.member(s.c); is != was {
 			for name := range s.srv.channels.names(rec.subs) {
 				s.srv.presence.note(was, name, -1)
@@ -238,12 +153,8 @@ func (s *Server) SendUser(id string, m *Prepared, except ...Session) error {
 // Sessions returns all open sessions. Who comes or goes meanwhile may be missing.
 func (s *Server) Sessions() iter.Seq[Session] {
 	return func(yield func(Session) bool) {
-		for i := range s.tr.High() {
-			if s.records.Chunk(i) == nil {
-				continue
-			}
-			m := s.records.At(i).load()
-			if m.phase() == phaseOpen && !yield(Session{s, netpoll.MakeConn(i, m.gen())}) {
+		for c, m := range s.table.connections(s.tr.High()) {
+			if m.phase() == phaseOpen && !yield(Session{s, c}) {
 				return
 			}
 		}
@@ -261,7 +172,7 @@ func (s *Server) SendAll(path string, m *Prepared, except ...Session) error {
 	}
 	route := -1
 	if path != "" {
-		if route = s.routes.index(path); route < 0 {
+		if route = s.table.routes.index(path); route < 0 {
 			return nil
 		}
 	}

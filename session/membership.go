@@ -42,7 +42,7 @@ func (s *Server) join(c conn, channel string) error {
 			return ErrClosed
 		}
 		limit := s.cfg.SessionChannels
-		if s.extra(c).user != "" {
+		if s.table.detailsOf(c).user != "" {
 			limit++ // its channel is not counted
 		}
 		joined, err := s.channels.join(c, &rec.subs, channel, limit)
@@ -53,7 +53,7 @@ func (s *Server) join(c conn, channel string) error {
 	})
 }
 
-// owned calls f with the record of an open session, under the lock of its subscriptions and extras.
+// owned calls f with the record of an open session, under the lock of its subscriptions.
 // The end of a session marks it before it takes the lock.
 func (s *Server) owned(c conn, f func(rec *record) error) error {
 	if s == nil {
@@ -62,10 +62,10 @@ func (s *Server) owned(c conn, f func(rec *record) error) error {
 	lock := s.channels.owner(c)
 	lock.Lock()
 	defer lock.Unlock()
-	if _, open := s.meta(c); !open {
+	if _, open := s.table.meta(c); !open {
 		return ErrClosed
 	}
-	return f(s.record(c))
+	return f(s.table.record(c))
 }
 
 func (s *Server) leave(c conn, channel string) {
@@ -93,7 +93,7 @@ func (s *Server) member(c conn) string {
 	if s.presence == nil {
 		return "" // nobody asks
 	}
-	if user := s.extra(c).user; user != "" {
+	if user := s.table.detailsOf(c).user; user != "" {
 		return user
 	}
 	return s.ids.encode(c)

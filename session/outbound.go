@@ -42,9 +42,9 @@ func (s Session) send(op wsproto.Opcode, p []byte, key uint64) error {
 	if s.srv == nil {
 		return ErrClosed
 	}
-	sent, err := s.srv.sendDeflated(s.c, op, p, key)
+	sent, err := s.sendDeflated(op, p, key)
 	if !sent {
-		err = s.srv.tr.SendLossy(s.c, header(op, len(p)), p, s.srv.policy(s.c), key)
+		err = s.srv.tr.SendLossy(s.c, header(op, len(p)), p, s.srv.table.policy(s.c), key)
 	}
 	if err != nil {
 		return err
@@ -106,11 +106,11 @@ func (s Session) SendPrepared(m *Prepared) error {
 		return ErrClosed
 	}
 	frame := m.frame
-	packed := m.deflated(s.srv, s.c)
+	packed := m.deflated(s)
 	if packed != nil {
 		frame = packed
 	}
-	if err := s.srv.tr.SendLossyShared(s.c, frame, s.srv.policy(s.c), m.key); err != nil {
+	if err := s.srv.tr.SendLossyShared(s.c, frame, s.srv.table.policy(s.c), m.key); err != nil {
 		return err
 	}
 	if packed != nil {
@@ -118,18 +118,6 @@ func (s Session) SendPrepared(m *Prepared) error {
 	}
 	s.srv.stats.sent(s.c, m.op)
 	return nil
-}
-
-// policy returns what to do with messages that session c does not read.
-func (s *Server) policy(c conn) netpoll.Policy {
-	if !s.lossy {
-		return CloseSlow
-	}
-	m, open := s.meta(c)
-	if !open {
-		return CloseSlow // it will be ErrClosed
-	}
-	return s.routes.at(m.route()).Outbound
 }
 
 var keySeed = maphash.MakeSeed()

@@ -1,11 +1,6 @@
 package session
 
-import (
-	"encoding/binary"
-	"time"
-
-	"wsgateway/netpoll"
-)
+import "time"
 
 // PauseReading stops reading from the client, until ResumeReading: what it sends stays in the kernel and
 // slows it down (TCP flow control). No message is delivered after PauseReading has returned within a
@@ -30,13 +25,15 @@ func (s Session) Terminate() error {
 }
 
 func (s Session) setFlag(flag uint32, on bool) error {
-	err := s.srv.owned(s.c, func(rec *record) error {
+	if s.srv == nil {
+		return ErrClosed
+	}
+	err := s.srv.table.owned(s.c, func(rec *record) {
 		if on {
 			rec.flags.Or(flag)
 		} else {
 			rec.flags.And(^flag)
 		}
-		return nil
 	})
 	if err == nil {
 		err = s.srv.tr.Wake(s.c)
@@ -44,116 +41,103 @@ func (s Session) setFlag(flag uint32, on bool) error {
 	return err
 }
 
+// refill gives the client what has been added to its allowances since its last turn.
+func (t *turn) refill() {
+	now := t.now()
+	if t.route.limited {
+		t.throttle().refill(&t.route.Rate, now)
+	}
+	t.rec.control.refresh(t.srv.control, now)
+	t.rec.tiny.refresh(t.route.tiny, now)
+}
+
 // held reports whether a client is not to be read from. One that is closing is: its Close frame counts.
-func (s *Server) held(c conn, rec *record, route *route) bool {
-	busy := route.Mode == MayBlock && s.exec.busy(c) // before the flags: its last call may set one
-	flags := rec.flags.Load()
-	if flags&^flagHeld == 0 && !busy && !route.limited {
+func (t *turn) held() bool {
+	busy := t.route.Mode == MayBlock && t.srv.exec.busy(t.c) // before the flags: its last call may set one
+	flags := t.rec.flags.Load()
+	if flags&^flagHeld == 0 && !busy && !t.route.limited {
 		return false
 	}
-	if rec.closing(c) && flags&flagTerminate == 0 {
+	if t.rec.closing(t.c) && flags&flagTerminate == 0 {
 		return false
 	}
-	return flags&(flagPaused|flagTerminate) != 0 || busy ||
-		flags&lastFlood != 0 && s.flooding(rec, flags) || route.limited && s.throttled(c, route)
+	return flags&(flagPaused|flagTerminate) != 0 || busy || flags&lastFlood != 0 && t.flooding(flags) || t.throttled()
 }
 
 // flooding reports whether a client owes the time for its control frames.
-func (s *Server) flooding(rec *record, flags uint32) bool {
-	now := s.tr.Now()
-	if rec.control.wait(s.control, now) > 0 {
+func (t *turn) flooding(flags uint32) bool {
+	now := t.now()
+	if t.rec.control.wait(t.srv.control, now) > 0 {
 		return true
 	}
-	if o := (offence{last: flags & lastFlood}); o.over(now) {
-		rec.forgetFlood()
+	if o := (offence{last: flags & lastFlood}); o.expired(now) {
+		t.rec.forgetFlood()
 	}
 	return false
 }
 
+func (t *turn) throttle() *throttle { return t.srv.throttles.At(t.c.Index()) }
+
+// throttled reports whether a client has sent more than its route's Rate allows.
+func (t *turn) throttled() bool {
+	if !t.route.limited {
+		return false
+	}
+	th := t.throttle()
+	if th.wait(&t.route.Rate) == 0 {
+		return false
+	}
+	th.refill(&t.route.Rate, t.now())
+	return th.wait(&t.route.Rate) > 0
+}
+
+// exceeded notes that a client which is held is throttled, if it is, and reports whether it has been so for
+// too long.
+func (t *turn) exceeded() (tooLong bool) {
+	if !t.throttled() {
+		return false
+	}
+	t.srv.stats.throttled.Add(1)
+	return t.throttle().stop(&t.route.Rate, t.now())
+}
+
 // hold stops reading. While it lasts the client cannot be late.
-func (s *Server) hold(t *netpoll.Turn, rec *record, route *route) {
-	if rec.flags.Or(flagHeld)&flagHeld == 0 && rec.part != 0 {
-		s.parts.At(rec.part - 1).held = max(1, s.tr.Now())
+func (t *turn) hold() {
+	if pt := t.partial(); t.rec.flags.Or(flagHeld)&flagHeld == 0 && pt != nil {
+		pt.held = max(1, t.srv.tr.Now())
 	}
 	t.Pause()
 	var d time.Duration
-	if flags := rec.flags.Load(); flags&flagPaused == 0 {
-		if route.limited {
-			d = s.throttle(t.Conn()).wait(&route.Rate)
+	if flags := t.rec.flags.Load(); flags&flagPaused == 0 {
+		if t.route.limited {
+			d = t.throttle().wait(&t.route.Rate)
 		}
 		if flags&lastFlood != 0 {
-			d = max(d, rec.control.wait(s.control, s.tr.Now()), time.Millisecond) // time has gone on since held looked
+			d = max(d, t.rec.control.wait(t.srv.control, t.srv.tr.Now()), time.Millisecond) // time has gone on since held looked
 		}
 	}
-	s.deadline(t, rec, d)
+	t.deadline(d)
 }
 
 // release ends hold. For what is incomplete the time has stood still.
-func (s *Server) release(t *netpoll.Turn, rec *record) {
-	if rec.flags.Load()&flagHeld == 0 {
+func (t *turn) release() {
+	if t.rec.flags.Load()&flagHeld == 0 {
 		return
 	}
-	rec.flags.And(^flagHeld)
-	s.deadline(t, rec, 0)
-	if rec.part != 0 {
-		pt := s.parts.At(rec.part - 1)
+	t.rec.flags.And(^flagHeld)
+	t.deadline(0)
+	if pt := t.partial(); pt != nil {
 		if pt.held != 0 {
-			d := s.tr.Now() - pt.held
+			d := t.now() - pt.held
 			pt.frame.shift(d)
 			pt.message.shift(d)
 			pt.held = 0
 		}
-		if pt.restOff == len(pt.rest) {
-			s.park(t, rec, &pt.dec)
+		if !t.unframed() {
+			t.park(&pt.dec)
 		}
 	}
-	if rec.part == 0 || s.parts.At(rec.part-1).restOff == len(s.parts.At(rec.part-1).rest) {
+	if !t.unframed() {
 		t.Resume()
 	}
-}
-
-// pingPayload returns what a ping of the server's says: when it was sent, in microseconds, for
-// nobody else to read.
-func (s *Server) pingPayload() (p [8]byte) {
-	binary.BigEndian.PutUint64(p[:], uint64(time.Since(epoch).Microseconds())^s.ids.tag)
-	return p
-}
-
-// pongCame notes how long the answer to pingPayload took.
-func (s *Server) pongCame(rec *record, p []byte) {
-	if len(p) != 8 {
-		return
-	}
-	sent := binary.BigEndian.Uint64(p) ^ s.ids.tag
-	now := uint64(time.Since(epoch).Microseconds())
-	if took := now - sent; took <= uint64((s.cfg.PingInterval+s.cfg.PingTimeout)/time.Microsecond) {
-		rec.latency.Store(uint32(max(1, min(took, 1<<32-1))))
-	}
-}
-
-// Latency returns how long the client took to answer the server's last ping, the time it waited in the
-// gateway included; 0 if it has not answered one. Clients that are not silent are not pinged.
-func (s Session) Latency() time.Duration {
-	if s.srv == nil {
-		return 0
-	}
-	if _, open := s.srv.meta(s.c); !open {
-		return 0
-	}
-	latency := s.srv.record(s.c).latency.Load()
-	if _, open := s.srv.meta(s.c); !open {
-		return 0 // it may have been its successor's
-	}
-	return time.Duration(latency) * time.Microsecond
-}
-
-// Ping pings the client for Latency, as the server does when it is silent.
-//
-// Errors: ErrClosed, ErrQueueFull, ErrDropped.
-func (s Session) Ping() error {
-	if s.srv == nil {
-		return ErrClosed
-	}
-	p := s.srv.pingPayload()
-	return s.SendPing(p[:])
 }

@@ -4,18 +4,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
 
 // record is what the server knows of a session, beside what netpoll knows of its
 // connection, at the same index. No pointers. 48 bytes.
 type record struct {
-	meta  atomic.Uint64 // generation, phase, subprotocol, route; written by the owner
-	ended atomic.Uint64 // generation, who began to close, code; the first to write wins
-	began uint32        // when the connection was accepted, microseconds; once upgraded: see flood; the owner's
-	part  uint32        // partial: its index + 1, 0 for none; the owner's
-	extra atomic.Uint32 // extra: its index + 1, 0 for none; written by the owner
+	meta     atomic.Uint64 // generation, phase, subprotocol, route; written by the owner
+	closedBy atomic.Uint64 // generation, who began to close, code; the first to write wins
+	began    uint32        // when the connection was accepted, microseconds; once upgraded: see flood; the owner's
+	partial  uint32        // partial: its index + 1, 0 for none; the owner's
+	details  atomic.Uint32 // details: its index + 1, 0 for none; written by the owner
 
 	flags   atomic.Uint32 // see flag; cleared by the owner
 	latency atomic.Uint32 // microseconds, 0 for not known; written by the owner
@@ -25,7 +24,7 @@ type record struct {
 }
 
 // What record.flags may have. Others than the owner set one only while the session is open, under the
-// lock of channels.owner.
+// lock of the table.
 const (
 	flagPaused    uint32 = 1 << iota // Session.PauseReading
 	flagTerminate                    // Session.Terminate
@@ -52,6 +51,17 @@ func (r *record) flood(now uint32, wait, patience time.Duration) (tooLong bool) 
 }
 
 func (r *record) forgetFlood() { r.flags.And(^lastFlood) }
+
+// open prepares the record for a new connection.
+func (r *record) open(c conn, now uint32) {
+	r.began = uint32(time.Since(epoch).Microseconds())
+	r.partial = 0
+	r.flags.Store(0)
+	r.latency.Store(0)
+	r.control = fullBucket(now)
+	r.tiny = r.control
+	r.store(makeMeta(c, phaseHandshake, 0, 0))
+}
 
 // phase is where a session is in its life.
 //
@@ -88,61 +98,23 @@ func (r *record) store(m meta)    { r.meta.Store(uint64(m)) }
 // begin notes who begins to end session c, and with which code. It reports false if somebody
 // did before.
 func (r *record) begin(c conn, by Initiator, code wsproto.StatusCode) bool {
-	old := r.ended.Load()
+	old := r.closedBy.Load()
 	// A caller that was held up since it saw c open must not overwrite what its successor has
 	// noted: generations only grow.
-	return int32(uint32(old>>32)-c.Gen()) < 0 && r.ended.CompareAndSwap(old, uint64(c.Gen())<<32|uint64(by)<<16|uint64(code))
+	return int32(uint32(old>>32)-c.Gen()) < 0 && r.closedBy.CompareAndSwap(old, uint64(c.Gen())<<32|uint64(by)<<16|uint64(code))
 }
 
 // closing reports whether somebody has begun to end session c.
-func (r *record) closing(c conn) bool { return uint32(r.ended.Load()>>32) == c.Gen() }
+func (r *record) closing(c conn) bool { return uint32(r.closedBy.Load()>>32) == c.Gen() }
 
 // endOf returns who has begun to end session c, and whether anybody has. Any goroutine may ask.
 func (r *record) endOf(c conn) (by Initiator, ok bool) {
-	v := r.ended.Load()
+	v := r.closedBy.Load()
 	return Initiator(v >> 16 & 0xff), uint32(v>>32) == c.Gen()
 }
 
 // end returns what begin noted.
 func (r *record) end() (by Initiator, code wsproto.StatusCode) {
-	v := r.ended.Load()
+	v := r.closedBy.Load()
 	return Initiator(v >> 16 & 0xff), wsproto.StatusCode(v)
-}
-
-// partial holds what is incomplete of a client's input. A connection has one only while
-// there is such. The owner's.
-type partial struct {
-	head []byte // before the upgrade: the request so far
-	seen int    // bytes of head that have been searched for its end
-
-	dec     wsproto.Decoder // after it
-	rest    []byte          // input that the last turn had no time for
-	restOff int             // of it, already done
-	frame   window
-	message window
-	held    uint32 // Now when reading was stopped, 0 if it was not, or before there was a window
-}
-
-// window bounds the time for a frame or a message: it has to be complete, or to have brought
-// a minimum of bytes, within a timeout, whereupon the next window begins.
-type window struct {
-	seq   uint32 // which frame or message
-	since uint32 // Now when the window began
-	bytes uint64 // progress when it began
-}
-
-// shift lets the window begin later, by milliseconds that do not count.
-func (w *window) shift(d uint32) {
-	if w.since != 0 {
-		w.since = max(1, w.since+d)
-	}
-}
-
-// left returns how long a frame or message may still take.
-func (w *window) left(seq uint32, bytes uint64, now uint32, timeout time.Duration, rate int) time.Duration {
-	least := uint64(timeout.Seconds() * float64(rate))
-	if w.since == 0 || w.seq != seq || bytes-w.bytes >= max(1, least) {
-		*w = window{seq, max(1, now), bytes}
-	}
-	return max(timeout-netpoll.Since(w.since, now), time.Millisecond)
 }

@@ -12,6 +12,7 @@ type routes struct {
 	list     []route
 	exact    map[string]uint16
 	prefixes []uint16 // longest first
+	lossy    bool     // some route has a policy other than CloseSlow
 }
 
 type route struct {
@@ -22,12 +23,13 @@ type route struct {
 	fault  ErrorHandler
 
 	limited bool // Rate bounds something
+	tiny    rate // of tiny fragments
 
 	limits wsproto.Limits
 	accept wsproto.Accept
 }
 
-func newRoutes(list []Route) *routes {
+func newRoutes(list []Route, fragmentRate int) *routes {
 	rs := &routes{exact: make(map[string]uint16)}
 	for i, r := range list {
 		rs.list = append(rs.list, route{
@@ -36,7 +38,9 @@ func newRoutes(list []Route) *routes {
 			accept: wsproto.Accept{Subprotocols: r.Subprotocols, Header: r.Header, Deflate: r.Deflate},
 		})
 		rs.list[i].hooks(r.Handler)
-		rs.list[i].limited = r.Rate.Messages > 0 || r.Rate.Bytes > 0
+		rs.list[i].limited = r.Rate.limits()
+		rs.list[i].tiny = makeRate(fragmentRate, max(fragmentRate, 2*min(r.MaxFragments, 1<<29)))
+		rs.lossy = rs.lossy || r.Outbound != CloseSlow
 		if prefix, ok := strings.CutSuffix(r.Path, "*"); ok {
 			rs.list[i].Path = prefix
 			rs.prefixes = append(rs.prefixes, uint16(i))

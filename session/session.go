@@ -50,11 +50,17 @@ func (s Session) control(op wsproto.Opcode, p []byte) error {
 	if s.srv == nil {
 		return ErrClosed
 	}
-	policy := s.srv.policy(s.c)
+	policy := s.srv.table.policy(s.c)
 	if policy != CloseSlow {
 		policy = DropNewest
 	}
 	return s.srv.tr.SendLossy(s.c, header(op, len(p)), p, policy, 0)
+}
+
+// answerPing answers a ping. Of those that wait behind a full socket only the latest needs an answer
+// (RFC 6455 §5.5.3).
+func (s Session) answerPing(p []byte) {
+	_ = s.srv.tr.SendUrgent(s.c, header(wsproto.OpPong, len(p)), p) // ErrClosed: we have sent Close
 }
 
 // Close begins the closing handshake with a status code and a reason, of which at most 123 bytes of
@@ -70,7 +76,7 @@ func (s Session) Close(code wsproto.StatusCode, reason string) error {
 	if s.srv == nil {
 		return ErrClosed
 	}
-	return s.srv.beginClose(s.c, code, reason)
+	return s.beginClose(code, reason)
 }
 
 // Server returns the server that the session belongs to, nil for the zero Session.
@@ -90,8 +96,7 @@ func (s Session) IsAvailable() bool {
 	if s.srv == nil {
 		return false
 	}
-	_, open := s.srv.meta(s.c)
-	return open && !s.srv.record(s.c).closing(s.c)
+	return s.srv.table.available(s.c)
 }
 
 // Path returns the path of the request, as it was sent.
@@ -99,7 +104,7 @@ func (s Session) Path() string {
 	if s.srv == nil {
 		return ""
 	}
-	return s.srv.path(s.c)
+	return s.srv.table.path(s.c)
 }
 
 // Subprotocol returns the subprotocol that was agreed on, or "".
@@ -107,14 +112,14 @@ func (s Session) Subprotocol() string {
 	if s.srv == nil {
 		return ""
 	}
-	m, x, ok := s.srv.info(s.c)
+	m, d, ok := s.srv.table.info(s.c)
 	if !ok {
 		return ""
 	}
 	if m.subprotocol() == 0 {
-		return x.subprotocol
+		return d.subprotocol
 	}
-	return s.srv.routes.at(m.route()).Subprotocols[m.subprotocol()-1]
+	return s.srv.table.route(m).Subprotocols[m.subprotocol()-1]
 }
 
 // Deflated reports whether compression (permessage-deflate) has been agreed on.
@@ -122,7 +127,7 @@ func (s Session) Deflated() bool {
 	if s.srv == nil {
 		return false
 	}
-	m, _, ok := s.srv.info(s.c)
+	m, _, ok := s.srv.table.info(s.c)
 	return ok && m.deflated()
 }
 
@@ -133,8 +138,8 @@ func (s Session) RemoteAddr() netip.AddrPort {
 		return netip.AddrPort{}
 	}
 	peer := s.srv.tr.Peer(s.c)
-	if s.srv.exec != nil && !peer.IsValid() {
-		if end := s.srv.exec.ended(s.c); end != nil {
+	if !peer.IsValid() {
+		if end := s.srv.table.tombstone(s.c); end != nil {
 			return end.peer
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"wsgateway/wsproto"
 )
 
-// localStats are the counters of one loop or worker.
-type localStats struct {
+// workerStats are the counters of one loop or worker.
+type workerStats struct {
 	text, binary atomic.Uint64
 	pings, pongs atomic.Uint64
 
@@ -20,17 +20,17 @@ type localStats struct {
 	_ [64]byte
 }
 
-func (l *localStats) inflated(wire, n int) {
-	l.deflated.Add(1)
-	l.deflatedWire.Add(uint64(wire))
-	l.deflatedBytes.Add(uint64(n))
+func (w *workerStats) inflated(wire, n int) {
+	w.deflated.Add(1)
+	w.deflatedWire.Add(uint64(wire))
+	w.deflatedBytes.Add(uint64(n))
 }
 
-func (l *localStats) received(op wsproto.Opcode) {
+func (w *workerStats) received(op wsproto.Opcode) {
 	if op == wsproto.OpText {
-		l.text.Add(1)
+		w.text.Add(1)
 	} else {
-		l.binary.Add(1)
+		w.binary.Add(1)
 	}
 }
 
@@ -66,7 +66,7 @@ func (s *stats) handshake(status int) {
 	s.handshakes[status].Add(1)
 }
 
-func (s *stats) closed(code wsproto.StatusCode, by Initiator) {
+func (s *stats) notifyClosed(code wsproto.StatusCode, by Initiator) {
 	s.closes.Inc(codeLabel(code) + " " + by.String())
 }
 
@@ -186,14 +186,14 @@ func (s *Server) Stats() Stats {
 		code, by, _ := strings.Cut(key, " ")
 		st.Closes = append(st.Closes, CloseCount{code, by, n})
 	}
-	for _, l := range s.locals {
-		st.ReceivedText += l.stats.text.Load()
-		st.ReceivedBinary += l.stats.binary.Load()
-		st.PingsReceived += l.stats.pings.Load()
-		st.PongsReceived += l.stats.pongs.Load()
-		st.Deflate.Received += l.stats.deflated.Load()
-		st.Deflate.ReceivedWire += l.stats.deflatedWire.Load()
-		st.Deflate.ReceivedBytes += l.stats.deflatedBytes.Load()
+	for _, w := range s.workers {
+		st.ReceivedText += w.stats.text.Load()
+		st.ReceivedBinary += w.stats.binary.Load()
+		st.PingsReceived += w.stats.pings.Load()
+		st.PongsReceived += w.stats.pongs.Load()
+		st.Deflate.Received += w.stats.deflated.Load()
+		st.Deflate.ReceivedWire += w.stats.deflatedWire.Load()
+		st.Deflate.ReceivedBytes += w.stats.deflatedBytes.Load()
 	}
 	if s.exec != nil {
 		st.Blocking = s.exec.stats()

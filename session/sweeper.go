@@ -122,7 +122,7 @@ func (s *Server) sweep(ctx context.Context) {
 func (s *Server) checkLiveness(part, parts int) {
 	now, high := s.tr.Now(), s.tr.High()
 	for base := uint32(part) * slab.ChunkLen; base < high; base += uint32(parts) * slab.ChunkLen {
-		if s.live.pinged.Chunk(base) == nil || s.records.Chunk(base) == nil {
+		if s.live.pinged.Chunk(base) == nil || !s.table.has(base) {
 			continue // its first connection is being admitted
 		}
 		for i := base; i < base+slab.ChunkLen; i++ {
@@ -132,7 +132,7 @@ func (s *Server) checkLiveness(part, parts int) {
 				s.pingSilent(i, now)
 			case s.live.dead(i, now):
 				// One that is held has not been listened to; a reset would have been reported.
-				if m := s.records.At(i).load(); m.phase() == phaseOpen && s.records.At(i).flags.Load()&flagHeld == 0 {
+				if m := s.table.at(i).load(); m.phase() == phaseOpen && s.table.at(i).flags.Load()&flagHeld == 0 {
 					_ = s.tr.Wake(netpoll.MakeConn(i, m.gen())) // or it has just ended
 				}
 			}
@@ -143,13 +143,13 @@ func (s *Server) checkLiveness(part, parts int) {
 // pingSilent pings a client, unless something waits to be sent to it: then it shows whether it is alive
 // by reading that, which netpoll.Config.WriteStall judges, and a ping would only need room.
 func (s *Server) pingSilent(i, now uint32) {
-	m := s.records.At(i).load()
+	m := s.table.at(i).load()
 	c := netpoll.MakeConn(i, m.gen())
 	if m.phase() != phaseOpen || s.tr.Queued(c) > 0 {
 		return
 	}
-	p := s.pingPayload()
-	policy := s.policy(c)
+	p := s.ids.pingPayload()
+	policy := s.table.policy(c)
 	if policy != CloseSlow {
 		policy = DropNewest
 	}

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wsgateway/internal/slab"
 	"wsgateway/netpoll"
 )
 
@@ -101,12 +100,12 @@ func sweepFor(t *testing.T, n uint32, d time.Duration, setup func(f *fakeTranspo
 	var f *fakeTransport
 	synctest.Test(t, func(t *testing.T) {
 		f = &fakeTransport{clients: n, now: 1, deaf: map[uint32]bool{}, pings: map[uint32][]uint32{}, woken: map[uint32][]uint32{}}
-		s := &Server{ids: new(ids), tr: f, records: slab.NewArray[record](int(n)), live: newLiveness(int(n), testInterval, testTimeout), log: slog.New(slog.DiscardHandler)}
+		s := &Server{ids: new(ids), tr: f, table: newSessionTable(int(n), newRoutes(nil, 1)), live: newLiveness(int(n), testInterval, testTimeout), log: slog.New(slog.DiscardHandler)}
 		f.srv = s
 		for i := range n {
-			s.records.Ensure(i)
+			s.table.records.Ensure(i)
 			s.live.ensure(i)
-			s.records.At(i).store(makeMeta(netpoll.MakeConn(i, 1), phaseOpen, 0, 0))
+			s.table.at(i).store(makeMeta(netpoll.MakeConn(i, 1), phaseOpen, 0, 0))
 			s.live.seen(i, f.now)
 		}
 		setup(f)

@@ -38,6 +38,9 @@ func (r *Rate) withDefaults() error {
 	return nil
 }
 
+// limits reports whether the rate bounds anything.
+func (r *Rate) limits() bool { return r.Messages > 0 || r.Bytes > 0 }
+
 // throttle is what a client of a route with a Rate has left. The owner's.
 type throttle struct {
 	messages, bytes float64 // may be negative: owed
@@ -54,15 +57,15 @@ type offence struct {
 // stop notes that the client is not read from for wait, and reports whether it has exceeded its rate for
 // too long.
 func (o *offence) stop(now uint32, wait, patience time.Duration) (tooLong bool) {
-	if !o.on || o.over(now) {
+	if !o.on || o.expired(now) {
 		o.on, o.since = true, now
 	}
 	o.last = now + uint32(wait/time.Millisecond)
 	return time.Duration(now-o.since)*time.Millisecond > patience
 }
 
-// over reports whether a second has gone by. What would be more than twelve days ahead was long ago.
-func (o *offence) over(now uint32) bool {
+// expired reports whether a second has gone by. What would be more than twelve days ahead was long ago.
+func (o *offence) expired(now uint32) bool {
 	d := int32(now - o.last)
 	return d > 1000 || d < -1<<30
 }
@@ -82,11 +85,11 @@ func (th *throttle) refill(r *Rate, now uint32) {
 // gain adds what a client may have for d seconds. Who has been stopped is looked at again every quarter
 // of a second only, and gets all of it, even beyond a small burst.
 func gain(tokens, d float64, rate, burst int) float64 {
-	most := float64(burst)
+	limit := float64(burst)
 	if tokens < 0 {
-		most = max(most, 0.3*float64(rate))
+		limit = max(limit, 0.3*float64(rate))
 	}
-	return max(tokens, min(most, tokens+d*float64(rate)))
+	return max(tokens, min(limit, tokens+d*float64(rate)))
 }
 
 // frameOverhead is what the smallest frame has beside its payload (RFC 6455 §5.2): empty messages count.
@@ -116,16 +119,4 @@ func (th *throttle) wait(r *Rate) time.Duration {
 // stop notes that the client has had to be stopped, and reports whether it has been so for too long.
 func (th *throttle) stop(r *Rate, now uint32) (tooLong bool) {
 	return th.offence.stop(now, th.wait(r), r.Patience)
-}
-
-func (s *Server) throttle(c conn) *throttle { return s.throttles.At(c.Index()) }
-
-// throttled reports whether a client has sent more than it may.
-func (s *Server) throttled(c conn, route *route) bool {
-	th := s.throttle(c)
-	if th.wait(&route.Rate) == 0 {
-		return false
-	}
-	th.refill(&route.Rate, s.tr.Now())
-	return th.wait(&route.Rate) > 0
 }

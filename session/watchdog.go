@@ -52,9 +52,9 @@ func (s *Server) watch(now time.Time) {
 		s.stats.slowCalls.Inc(pool)
 		s.log.Warn(msg, "session", s.ids.encode(c), "longer_than", slowCall)
 	}
-	for _, l := range s.locals {
-		if l.watch.check(now) {
-			slow(conn(l.watch.conn.Load()), "worker", "a handler holds up a worker: if it has to block, its route should say so")
+	for _, w := range s.workers {
+		if w.watch.check(now) {
+			slow(conn(w.watch.conn.Load()), "worker", "a handler holds up a worker: if it has to block, its route should say so")
 		}
 	}
 	if s.exec == nil {
