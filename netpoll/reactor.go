@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	_ "wsgateway/internal/linuxonly" // stops a build for another system
 	"wsgateway/internal/slab"
 )
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -411,10 +412,10 @@ func TestConfigErrors(t *testing.T) {
 		"negative timeout": {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, PingTimeout: -1},
 		"negative limit":   {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, MaxMessage: -1}}},
 		"negative reactor": {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{Workers: -1}},
-		"workers":          {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{Workers: 1 << 40}},
-		"loops":            {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{Loops: 1 << 40}},
-		"publications":     {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Publications: 1 << 40},
-		"compressors":      {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, Deflate: true}}, Deflate: session.Deflate{Compressors: 1 << 40}},
+		"workers":          {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{Workers: math.MaxInt}},
+		"loops":            {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{Loops: math.MaxInt}},
+		"publications":     {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Publications: math.MaxInt},
+		"compressors":      {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, Deflate: true}}, Deflate: session.Deflate{Compressors: math.MaxInt}},
 		"over the limit":   {Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}}, Reactor: netpoll.Config{MaxConns: 1 << 30}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,13 @@ import (
 )
 
 func TestAppendHeader(t *testing.T) {
-	for _, n := range []int{0, 1, 125, 126, 127, 255, 256, 65535, 65536, 65537, math.MaxInt32, math.MaxInt32 + 1, math.MaxUint32, math.MaxUint32 + 1, math.MaxInt64} {
+	lengths := []int{0, 1, 125, 126, 127, 255, 256, 65535, 65536, 65537, math.MaxInt32, math.MaxInt}
+	for _, n := range []int64{math.MaxInt32 + 1, math.MaxUint32, math.MaxUint32 + 1} {
+		if n <= math.MaxInt { // an int has 32 bits on some systems
+			lengths = append(lengths, int(n))
+		}
+	}
+	for _, n := range lengths {
 		for _, op := range []wsproto.Opcode{wsproto.OpText, wsproto.OpBinary, wsproto.OpContinuation, wsproto.OpPing, wsproto.OpPong} {
 			for _, final := range []bool{true, false} {
 				if op.IsControl() && (n > 125 || !final) {

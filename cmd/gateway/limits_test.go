@@ -22,9 +22,10 @@ func TestLargestValues(t *testing.T) {
 	if err := g.stop(t.Context()); err != nil {
 		t.Error(err)
 	}
+	tooMany := int64(netpoll.MaxQueueBytes) + 1 // negative, and as wrong, where an int has 32 bits
 	for name, change := range map[string]func(*config){
-		"-queue-bytes":       func(c *config) { c.server.Reactor.QueueBytes = netpoll.MaxQueueBytes + 1 },
-		"-queue-total-bytes": func(c *config) { c.server.Reactor.QueueTotalBytes = netpoll.MaxQueueBytes + 1 },
+		"-queue-bytes":       func(c *config) { c.server.Reactor.QueueBytes = int(tooMany) },
+		"-queue-total-bytes": func(c *config) { c.server.Reactor.QueueTotalBytes = tooMany },
 		"-subprotocol":       func(c *config) { c.routes[0].subprotocols = make([]string, session.MaxSubprotocols+1) },
 	} {
 		conf := configure(t)

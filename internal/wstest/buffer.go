@@ -59,4 +59,3 @@ func (b *Buffer) Want(t testing.TB, texts ...string) {
 		}
 	}
 }
-

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	_ "wsgateway/internal/linuxonly" // stops a build for another system
 )
 
 // Process is a started process. Its methods are safe for concurrent use.

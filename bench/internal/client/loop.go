@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	_ "wsgateway/internal/linuxonly" // stops a build for another system
 )
 
 const (

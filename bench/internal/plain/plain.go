@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	_ "wsgateway/internal/linuxonly" // stops a build for another system
 )
 
 // Server echoes on one listening socket. Run serves, Close ends it.

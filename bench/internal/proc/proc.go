@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // RSS is the resident memory of a process in bytes.
@@ -144,25 +142,8 @@ func AcceptQueue() int {
 	return n
 }
 
-// RaiseNoFile lifts the soft limit of descriptors to the hard one and returns
-// it.
-func RaiseNoFile() (int, error) {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return 0, err
-	}
-	l.Cur = l.Max
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return 0, err
-	}
-	return int(min(l.Max, 1<<30)), nil
-}
-
-// Kernel is the release of the running kernel.
+// Kernel is the release of the running kernel, or empty when it cannot be read.
 func Kernel() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(u.Release[:])
+	p, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return strings.TrimSpace(string(p))
 }
