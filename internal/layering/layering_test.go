@@ -21,6 +21,7 @@ var allowed = []struct {
 	{"internal/slab", nil},
 	{"internal/counter", nil},
 	{"internal/lanes", nil},
+	{"internal/hub", []string{"internal/slab", "internal/counter"}},
 	{"wsproto", nil},
 	{"netpoll", []string{"internal/slab", "internal/counter"}},
 	{"session", []string{"netpoll", "wsproto", "internal/slab", "internal/counter"}},
