@@ -17,12 +17,13 @@ import (
 // the key are made, the lane is drained, and the pool keeps its size.
 func TestFailedCalls(t *testing.T) {
 	broken := errors.New("broken")
+	raise := func(v any) { panic(v) }
 	for name, tt := range map[string]struct {
 		call func()
 		want string
 	}{
 		"panic":          {func() { panic(broken) }, "broken"},
-		"panic with nil": {func() { panic(nil) }, "panic called with nil"},
+		"panic with nil": {func() { raise(nil) }, "panic called with nil"},
 		"Goexit":         {func() { runtime.Goexit() }, "<nil>"},
 		"Goexit beside a panic": {func() {
 			defer func() { _ = recover() }()
