@@ -22,7 +22,9 @@ type Config struct {
 
 	Reactor netpoll.Config // Logger, NewLocal and HandlerTimeout are the server's to set
 
-	Head wsproto.HeadLimits // bounds of a request head; default wsproto.DefaultHeadLimits
+	// Head bounds the head of a request. A field that is zero has the value that
+	// wsproto.DefaultHeadLimits has: 16 KiB, a target of 8 KiB, 100 fields.
+	Head wsproto.HeadLimits
 
 	HandshakeTimeout time.Duration // from accept to the answer, an OnUpgrade that blocks included; default 5 s
 	FrameTimeout     time.Duration // for a frame that has begun; default 10 s
@@ -112,6 +114,10 @@ type Route struct {
 	// "https://example.com:8443", without the port where it is the scheme's own; "*" for
 	// all of them; "" for clients that send no Origin, which browsers always do. Others are
 	// refused with 403. Nil takes everybody.
+	//
+	// "file://" stands for pages that a browser, or an app such as one built with Cordova, reads from
+	// a file. "null" stands for every page with an opaque origin: any site can make one in a sandboxed
+	// frame, so "null" does not tell a page of yours from another.
 	Origins []string
 
 	// Header is added to the answer of every accepted handshake.
@@ -236,6 +242,9 @@ func (c Config) withDefaults() (Config, error) {
 		{"Deflate.Sessions", &c.Deflate.Sessions, 10_000},
 		{"Deflate.Compressors", &c.Deflate.Compressors, runtime.GOMAXPROCS(0)},
 		{"Deflate.Level", &c.Deflate.Level, 1},
+		{"Head.MaxBytes", &c.Head.MaxBytes, wsproto.DefaultHeadLimits.MaxBytes},
+		{"Head.MaxTarget", &c.Head.MaxTarget, wsproto.DefaultHeadLimits.MaxTarget},
+		{"Head.MaxFields", &c.Head.MaxFields, wsproto.DefaultHeadLimits.MaxFields},
 	} {
 		switch {
 		case *v.n < 0:
@@ -257,9 +266,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Deflate.Level > 9 {
 		err = errors.Join(err, errors.New("session: Config.Deflate.Level is over 9"))
-	}
-	if c.Head == (wsproto.HeadLimits{}) {
-		c.Head = wsproto.DefaultHeadLimits
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -293,7 +299,7 @@ func (c Config) withDefaults() (Config, error) {
 		seen[r.Path] = true
 		for _, o := range r.Origins {
 			if !ValidOrigin(o) {
-				err = errors.Join(err, fmt.Errorf("session: route %q: origin %q is not scheme://host[:port], \"*\" or empty", r.Path, o))
+				err = errors.Join(err, fmt.Errorf("session: route %q: origin %q is not scheme://host[:port], \"file://\", \"null\", \"*\" or empty", r.Path, o))
 			}
 		}
 		if e := r.Rate.withDefaults(); e != nil {
@@ -323,10 +329,10 @@ func (c Config) withDefaults() (Config, error) {
 // without control characters.
 func ValidChannelName(name string) bool { return validChannel(name) }
 
-// ValidOrigin reports whether o may be an element of Route.Origins. The opaque origin "null" is everybody's, and
-// hence nobody's.
+// ValidOrigin reports whether o may be an element of Route.Origins.
 func ValidOrigin(o string) bool {
-	if o == "" || o == "*" {
+	switch o {
+	case "", "*", "null", "file://":
 		return true
 	}
 	u, err := url.Parse(o)

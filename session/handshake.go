@@ -101,7 +101,8 @@ func (t *turn) upgrade(p []byte, n int) {
 	}
 	accept := v.accept
 	accept.Deflate = accept.Deflate && l.req.OffersDeflate() && t.srv.deflate.admit()
-	answer, agreed, err := l.upgrader.Upgrade(l.scratch[:0], p, &l.req, &accept)
+	accept.Date = l.date.Format(time.Now())
+	answer, agreed, err := l.upgrader.Upgrade(l.scratch[:0], &l.req, &accept)
 	if err != nil {
 		t.srv.giveUpDeflate(accept.Deflate)
 		t.refuse(err)
@@ -317,11 +318,12 @@ func (t *turn) refuse(err error) {
 
 // appendAnswer appends the response that err stands for.
 func (t *turn) appendAnswer(dst []byte, err error) ([]byte, int) {
+	o := wsproto.ResponseOptions{Date: t.state.date.Format(time.Now()), OmitBody: t.headMethod}
 	var response *wsproto.Response
 	var refusal *wsproto.RequestError
 	switch {
 	case errors.As(err, &response) && response != nil:
-		answer, err := wsproto.AppendResponse(dst, response, t.headMethod)
+		answer, err := wsproto.AppendResponse(dst, response, o)
 		if err == nil {
 			return answer, response.Status
 		}
@@ -333,9 +335,8 @@ func (t *turn) appendAnswer(dst []byte, err error) ([]byte, int) {
 		t.srv.log.Error("handshake failed", "session", t.srv.ids.encode(t.c), "err", err)
 		refusal = wsproto.ErrInternal
 	}
-	retryAfter := 0
 	if refusal.Status == http.StatusServiceUnavailable {
-		retryAfter = 1 + rand.IntN(3) // seconds; spread, so that they do not come back together
+		o.RetryAfter = 1 + rand.IntN(3) // seconds; spread, so that they do not come back together
 	}
-	return wsproto.AppendRefusal(dst, refusal, retryAfter, t.headMethod), refusal.Status
+	return wsproto.AppendRefusal(dst, refusal, o), refusal.Status
 }

@@ -241,6 +241,7 @@ func TestOrigins(t *testing.T) {
 		"/some":   {"https://good.com", "https://other.com:8443"},
 		"/native": {"https://good.com", ""},
 		"/star":   {"*"},
+		"/files":  {"file://", "null"},
 	}
 	var cfg session.Config
 	for path, origins := range routes {
@@ -260,6 +261,8 @@ func TestOrigins(t *testing.T) {
 		{"/some", "https://good.com/", false}, {"/some", "https://good.com https://good.com", false}, {"/some", "*", false},
 		{"/native", none, true}, {"/native", "https://good.com", true}, {"/native", "https://evil.com", false}, {"/native", "", false},
 		{"/star", "https://evil.com", true}, {"/star", none, false},
+		{"/files", "file://", true}, {"/files", "null", true}, {"/files", "file:///x", false}, {"/files", "file:", false},
+		{"/files", none, false}, {"/files", "https://evil.com", false}, {"/some", "file://", false},
 	} {
 		fields := upgradeFields
 		if c.origin != none {
@@ -276,7 +279,7 @@ func TestOrigins(t *testing.T) {
 	if res, _ := request(t, addr, "GET /some", upgradeFields+"Origin: https://good.com\r\nOrigin: https://good.com\r\n"); res.StatusCode != 400 {
 		t.Errorf("two origins: %d", res.StatusCode)
 	}
-	for _, o := range []string{"null", "good.com", "https://good.com/", "https://", "https://*.good.com/x", "//good.com"} {
+	for _, o := range []string{"nil", "file:///x", "file:", "good.com", "https://good.com/", "https://", "https://*.good.com/x", "//good.com"} {
 		_, err := session.NewServer(session.Config{Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, Origins: []string{o}}}})
 		if err == nil || !strings.Contains(err.Error(), o) {
 			t.Errorf("origin %q: %v", o, err)

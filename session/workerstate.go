@@ -10,6 +10,7 @@ type workerState struct {
 	upgrader *wsproto.Upgrader
 	inflater *wsproto.Inflater // made when it is needed first
 	scratch  []byte
+	date     wsproto.DateFormatter
 	watch    callWatch
 	stats    workerStats
 }

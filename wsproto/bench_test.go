@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"wsgateway/wsproto"
 )
@@ -62,6 +63,7 @@ func TestNoAllocation(t *testing.T) {
 	dst := make([]byte, 0, 1<<20)
 	payload := make([]byte, 300)
 	browser := []byte(browserHead)
+	var date wsproto.DateFormatter
 	for _, c := range []struct {
 		name string
 		f    func()
@@ -77,7 +79,9 @@ func TestNoAllocation(t *testing.T) {
 		{"too big", func() { fail(tooBig) }},
 		{"AppendFrame", func() { dst = wsproto.AppendFrame(dst[:0], wsproto.OpBinary, payload) }},
 		{"AppendClose", func() { dst = wsproto.AppendClose(dst[:0], wsproto.StatusGoingAway, "a\xFF✓") }},
-		{"AppendRefusal", func() { dst = wsproto.AppendRefusal(dst[:0], wsproto.ErrOverloaded, 5, false) }},
+		{"AppendRefusal", func() {
+			dst = wsproto.AppendRefusal(dst[:0], wsproto.ErrOverloaded, wsproto.ResponseOptions{RetryAfter: 5, Date: date.Format(time.Now())})
+		}},
 		{"request", func() {
 			if n, err := wsproto.HeadEnd(browser, 0, nil); n == 0 || err != nil {
 				t.Fatal(err)
@@ -110,7 +114,7 @@ func TestUpgradeAllocations(t *testing.T) {
 		t.Skip("sync.Pool drops buffers at random under the race detector")
 	}
 	u, dst := wsproto.NewUpgrader(), make([]byte, 0, 1024)
-	accept := &wsproto.Accept{Subprotocols: []string{"superchat"}, Header: []wsproto.Field{{Name: "X-A", Value: "b"}}}
+	accept := &wsproto.Accept{Subprotocols: []string{"superchat"}, Header: []wsproto.Field{{Name: "X-A", Value: "b"}}, Date: []byte(sampleDate)}
 	for name, head := range map[string]string{"as_is": sampleHead, "normalised": with("Upgrade", "Upgrade: h2c, websocket")} {
 		in, r := []byte(head), new(wsproto.Request)
 		if err := wsproto.ParseRequest(in, nil, r); err != nil {
@@ -120,7 +124,7 @@ func TestUpgradeAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := testing.AllocsPerRun(100, func() {
-			if _, _, err := u.Upgrade(dst[:0], in, r, accept); err != nil {
+			if _, _, err := u.Upgrade(dst[:0], r, accept); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -217,7 +221,7 @@ func BenchmarkHandshake(b *testing.B) {
 	parse := func() { check(wsproto.ParseRequest(in, nil, r)) }
 	checkUpgrade := func() { check(r.CheckUpgrade()) }
 	upgrade := func() {
-		_, _, err := u.Upgrade(dst[:0], in, r, accept)
+		_, _, err := u.Upgrade(dst[:0], r, accept)
 		check(err)
 	}
 	bench("HeadEnd", headEnd)

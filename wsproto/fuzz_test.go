@@ -191,6 +191,9 @@ func checkRequest(t *testing.T, in []byte, r *wsproto.Request) {
 		}
 		return true
 	})
+	for bytes.HasPrefix(in, []byte("\r\n")) { // empty lines before the request line
+		in = in[2:]
+	}
 	if hosts > 1 || total != bytes.Count(in, []byte("\r\n"))-2 {
 		t.Fatalf("%d hosts, %d fields", hosts, total)
 	}
@@ -216,7 +219,7 @@ func FuzzUpgrade(f *testing.F) {
 			return
 		}
 		before := bytes.Clone(in)
-		out, agreed, err := u.Upgrade(nil, in, r, &wsproto.Accept{Subprotocols: []string{subprotocol}})
+		out, agreed, err := u.Upgrade(nil, r, &wsproto.Accept{Subprotocols: []string{subprotocol}})
 		if err != nil {
 			t.Fatalf("%v:\n%s", err, in)
 		}
@@ -234,7 +237,7 @@ func FuzzUpgrade(f *testing.F) {
 		if got := res.Header.Get("Sec-WebSocket-Accept"); got != acceptOf(key) {
 			t.Fatalf("key %q answered by %q", key, got)
 		}
-		extra, _, err := u.Upgrade(nil, in, r, &wsproto.Accept{Header: []wsproto.Field{{Name: name, Value: value}}})
+		extra, _, err := u.Upgrade(nil, r, &wsproto.Accept{Header: []wsproto.Field{{Name: name, Value: value}}})
 		if err != nil {
 			if status(t, err) != 500 || len(extra) > 0 {
 				t.Fatalf("%v: %q", err, extra)

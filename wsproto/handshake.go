@@ -28,15 +28,7 @@ func (r *Request) CheckUpgrade() error {
 	if !r.validSubprotocols() {
 		return errProtocols
 	}
-	offers := 0
-	for v := range r.each(fieldExtensions) {
-		n, ok := validExtensions(v)
-		if !ok {
-			return errExtensions
-		}
-		offers += n
-	}
-	if offers == 0 && r.known[fieldExtensions].lines > 0 {
+	if !r.validExtensionLines() {
 		return errExtensions
 	}
 	return nil
@@ -99,11 +91,27 @@ func validProtocol(p []byte) bool {
 	return rest[0] == '/' && isToken(rest[1:])
 }
 
-// validSubprotocols checks that the lines of Sec-WebSocket-Protocol are one list
-// of at least one token (RFC 6455 §11.3.4, §4.3).
+// validExtensionLines checks that the lines of Sec-WebSocket-Extensions are one list of at least one
+// extension (RFC 6455 §9.1). A line without a value counts as absent: React Native sends one.
+func (r *Request) validExtensionLines() bool {
+	offers, commas := 0, false
+	for v := range r.each(fieldExtensions) {
+		n, ok := validExtensions(v)
+		if !ok {
+			return false
+		}
+		offers += n
+		commas = commas || len(v) > 0
+	}
+	return offers > 0 || !commas
+}
+
+// validSubprotocols checks that the lines of Sec-WebSocket-Protocol are one list of at least one
+// token (RFC 6455 §11.3.4, §4.3). A line without a value counts as absent: React Native sends one.
 func (r *Request) validSubprotocols() bool {
-	offers := 0
+	offers, commas := 0, false
 	for v := range r.each(fieldProtocol) {
+		commas = commas || len(v) > 0
 		for e := []byte(nil); len(v) > 0; {
 			if e, v = nextElement(v); len(e) == 0 {
 				continue
@@ -114,7 +122,7 @@ func (r *Request) validSubprotocols() bool {
 			offers++
 		}
 	}
-	return offers > 0 || r.known[fieldProtocol].lines == 0
+	return offers > 0 || !commas
 }
 
 // Subprotocols returns the subprotocols that the client offers, in its order of preference

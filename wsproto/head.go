@@ -4,13 +4,14 @@ import "bytes"
 
 // HeadLimits bounds a request head. All fields must be greater than zero.
 type HeadLimits struct {
-	MaxBytes  int // of the whole head, its blank line included
-	MaxLine   int // bytes of the request line, without its CRLF
+	MaxBytes  int // bytes of the head, from the first byte of the connection to the blank line
+	MaxTarget int // bytes of the request target
 	MaxFields int // header field lines
 }
 
-// DefaultHeadLimits is what a nil *HeadLimits stands for.
-var DefaultHeadLimits = HeadLimits{MaxBytes: 8192, MaxLine: 4096, MaxFields: 64}
+// DefaultHeadLimits is what a nil *HeadLimits stands for. RFC 9112 §3 recommends to support request
+// lines of 8000 bytes at least. Cookies of a sign-on service often have several KiB.
+var DefaultHeadLimits = HeadLimits{MaxBytes: 16 << 10, MaxTarget: 8 << 10, MaxFields: 100}
 
 func (l *HeadLimits) orDefault() *HeadLimits {
 	if l == nil {
@@ -19,54 +20,96 @@ func (l *HeadLimits) orDefault() *HeadLimits {
 	return l
 }
 
-// maxMethod bounds the method, so that bytes which are no HTTP at all are
-// refused before a line of them has come. The longest registered method has 17.
-const maxMethod = 32
+const (
+	// maxMethod bounds the method. Bytes that are not HTTP at all are refused before a whole line
+	// of them has come. The longest registered method has 17 bytes.
+	maxMethod = 32
+	// maxEmptyLines is how many empty lines may stand before the request line.
+	maxEmptyLines = 4
+	// http2Preface begins the connection preface of HTTP/2 (RFC 9113 §3.4).
+	http2Preface = "PRI * HTTP/2.0\r\n"
+)
 
-// http2Preface begins the connection preface of HTTP/2 (RFC 9113 §3.4).
-const http2Preface = "PRI * HTTP/2.0\r\n"
-
-// HeadEnd returns the length of the request head at the front of p, its blank
-// line included, or 0 while it is incomplete. from is how many bytes of p an
-// earlier call has already seen: they are not judged again, so that a head which
-// comes byte by byte takes linear time. (Only the line ends before from are
-// counted again, in the at most MaxFields+1 calls that bring another one.)
+// HeadEnd returns the length of the request head at the front of p, its blank line included. It
+// returns 0 while the head is incomplete. Up to 4 empty lines before the request line are skipped,
+// and count as part of the head (RFC 9112 §2.2).
 //
-// It refuses what can be judged before the head is complete. Of several faults
-// the first in the order of bytes counts, however the input was split. The error
-// is a *RequestError: 431 over MaxBytes or MaxFields, 414 over MaxLine, 505 for
-// the preface of HTTP/2, 400 for control bytes, a bare CR or LF (RFC 9112 §2.2
-// allows to accept the latter, and it helps only smugglers) and for bytes that
-// cannot begin a request.
+// from is how many bytes of p an earlier call has seen. They are not judged again, so that a head
+// that arrives byte by byte takes linear time. (Line ends before from are counted again, but only by
+// the calls that bring another line end: at most MaxFields+1.)
+//
+// HeadEnd refuses a head as soon as the bytes show that it is wrong. If there are several faults, the
+// first in the order of bytes counts, however the input was split. The error is a *RequestError:
+//
+//   - 431 over MaxBytes or MaxFields
+//   - 414 over MaxTarget
+//   - 505 for the preface of HTTP/2
+//   - 400 for bytes that cannot begin a request, control characters, and a bare CR or LF. RFC 9112
+//     §2.2 allows a server to accept a bare LF, but that mainly helps to smuggle requests.
 func HeadEnd(p []byte, from int, lim *HeadLimits) (int, error) {
 	lim = lim.orDefault()
-	from = max(0, min(from, len(p)))
-	if from <= maxMethod {
-		if err := checkStart(p); err != nil {
-			return 0, err
-		}
+	start, err := skipEmptyLines(p)
+	if err != nil {
+		return 0, err
 	}
-	// Up to where the limits let us look, and what is wrong beyond. A head that
-	// is incomplete at MaxBytes cannot end within it.
-	end, beyond := len(p), (*RequestError)(nil)
+	// The limits say how far to look, and what is wrong beyond. A head that is incomplete at
+	// MaxBytes cannot end within it.
+	end, beyond := len(p), error(nil)
 	if end >= lim.MaxBytes {
 		end, beyond = lim.MaxBytes, errHeadBytes
 	}
-	if at := lim.MaxLine; from <= at && at < end && p[at] != '\r' && bytes.IndexByte(p[:at+1], '\n') < 0 {
-		end, beyond = at, errLine
-	}
-	n, err := scanHead(p[:end], from, lim.MaxFields)
-	if n > 0 || err != nil {
-		return n, err
-	}
-	if beyond != nil {
+	if start >= end {
 		return 0, beyond
 	}
-	return 0, nil
+	head := p[start:end]
+	from = max(0, min(from-start, len(head)))
+	if from <= maxMethod {
+		if err := checkStart(head); err != nil {
+			return 0, err
+		}
+	}
+	if at, ok := targetExcess(head, from, lim.MaxTarget); ok {
+		head, beyond = head[:at], errTargetLong
+	}
+	n, err := scanHead(head, from, lim.MaxFields)
+	switch {
+	case err != nil:
+		return 0, err
+	case n > 0:
+		return start + n, nil
+	}
+	return 0, beyond
 }
 
-// scanHead looks at p[from:] for the blank line, control bytes and too many
-// lines.
+// skipEmptyLines returns the length of the empty lines at the front of p. A server should ignore at
+// least one (RFC 9112 §2.2): some clients send one behind the body of the request before.
+func skipEmptyLines(p []byte) (n int, err error) {
+	for len(p) > n && p[n] == '\r' {
+		switch {
+		case len(p) == n+1:
+			return n + 1, nil // its LF is missing
+		case p[n+1] != '\n':
+			return 0, errControl
+		case n == maxEmptyLines*len(crlf):
+			return 0, errNotHTTP
+		}
+		n += len(crlf)
+	}
+	return n, nil
+}
+
+// targetExcess looks for a request target of more than limit bytes, and returns where its excess
+// begins. Once from is beyond that place, an earlier call has looked.
+func targetExcess(head []byte, from, limit int) (at int, ok bool) {
+	method := bytes.IndexByte(head[:min(len(head), maxMethod+1)], ' ')
+	at = method + 1 + limit
+	if method < 0 || at >= len(head) || from > at {
+		return 0, false
+	}
+	return at, bytes.IndexAny(head[method+1:at+1], " \r\n") < 0
+}
+
+// scanHead looks at p[from:] for the blank line, control characters and too many lines.
 func scanHead(p []byte, from, maxFields int) (int, error) {
 	if 0 < from && from < len(p) && p[from-1] == '\r' && p[from] != '\n' {
 		return 0, errControl
@@ -99,7 +142,7 @@ func scanHead(p []byte, from, maxFields int) (int, error) {
 	return 0, nil
 }
 
-// checkStart judges the first bytes of a connection: a method and a space.
+// checkStart judges the first bytes of a request: a method and a space.
 func checkStart(p []byte) error {
 	for i, c := range p {
 		switch {

@@ -3,7 +3,6 @@ package wsproto_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -48,8 +47,9 @@ func headOf(size, n int) []byte {
 	return append(p, "\r\n\r\n"...)
 }
 
-func requestLineOf(size int) []byte {
-	return []byte("GET /" + strings.Repeat("x", size-len("GET / HTTP/1.1")) + " HTTP/1.1\r\n")
+// requestLineOf returns a request line with a target of that many bytes.
+func requestLineOf(target int) []byte {
+	return []byte("GET /" + strings.Repeat("x", target-1) + " HTTP/1.1\r\n")
 }
 
 var headVectors = []struct {
@@ -66,7 +66,20 @@ var headVectors = []struct {
 	{"RFC9112/2.2/bare_CR", "GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", 400},
 	{"RFC9112/2.2/two_CR", "GET / HTTP/1.1\r\r\n", 400},
 	{"RFC9112/2.2/bare_CR_in_target", "GET /\r HTTP/1.1\r\n\r\n", 400},
-	{"RFC9112/2.2/leading_empty_line", "\r\nGET / HTTP/1.1\r\n\r\n", 400},
+	{"RFC9112/2.2/leading_empty_line", "\r\nGET / HTTP/1.1\r\n\r\n", 0},
+	{"RFC9112/2.2/leading_empty_lines_at", strings.Repeat("\r\n", 4) + "GET / HTTP/1.1\r\n\r\n", 0},
+	{"RFC9112/2.2/leading_empty_lines_over", strings.Repeat("\r\n", 5) + "GET / HTTP/1.1\r\n\r\n", 400},
+	{"RFC9112/2.2/leading_bare_LF", "\nGET / HTTP/1.1\r\n\r\n", 400},
+	{"RFC9112/2.2/leading_bare_CR", "\rGET / HTTP/1.1\r\n\r\n", 400},
+	{"RFC9112/2.2/leading_CR_CR_LF", "\r\r\nGET / HTTP/1.1\r\n\r\n", 400},
+	{"RFC9112/2.2/leading_line_with_a_space", " \r\nGET / HTTP/1.1\r\n\r\n", 400},
+	{"RFC9112/2.2/leading_line_then_a_space", "\r\n GET / HTTP/1.1\r\n\r\n", 400},
+	{"RFC9112/2.2/leading_empty_lines_count/at", "\r\n\r\n" + string(headOf(296, 1)), 0},
+	{"RFC9112/2.2/leading_empty_lines_count/over", "\r\n\r\n" + string(headOf(297, 1)), 431},
+	{"RFC9112/2.2/leading_empty_line_and_target_at", "\r\n" + string(requestLineOf(100)) + "\r\n", 0},
+	{"RFC9112/2.2/leading_empty_line_and_target_over", "\r\n" + string(requestLineOf(101)), 414},
+	{"RFC9112/2.2/leading_empty_line_and_fields_at", "\r\n" + string(headOf(100, 8)), 0},
+	{"RFC9112/2.2/leading_empty_line_and_fields_over", "\r\n" + string(headOf(100, 9)), 431},
 	{"NUL", "GET / HTTP/1.1\r\nX: \x00", 400},
 	{"ESC", "GET / HTTP/1.1\r\nX: \x1B[0m", 400},
 	{"DEL", "GET / HTTP/1.1\r\nX: \x7F", 400},
@@ -80,9 +93,9 @@ var headVectors = []struct {
 	{"garbage/endless_method", strings.Repeat("A", 33), 400},
 	{"garbage/JSON", `{"method":"GET"}`, 400},
 	{"RFC9113/3.4/preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
-	{"request_line_over", string(requestLineOf(101)), 414},
-	{"request_line_over_without_end", "GET /" + strings.Repeat("x", 96), 414},
-	{"request_line_at", string(requestLineOf(100)) + "\r\n", 0},
+	{"target_over", string(requestLineOf(101)), 414},
+	{"target_over_without_end", "GET /" + strings.Repeat("x", 100), 414},
+	{"target_at", string(requestLineOf(100)) + "\r\n", 0},
 	{"field_line_is_not_bound_by_that", "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 200) + "\r\n\r\n", 0},
 	{"bytes_at", string(headOf(300, 1)), 0},
 	{"bytes_over", string(headOf(301, 1)), 431},
@@ -91,13 +104,13 @@ var headVectors = []struct {
 	{"fields_over", string(headOf(100, 9)), 431},
 	{"first_fault_counts/control_then_fields", "GET / HTTP/1.1\r\na:\x00\r\n" + strings.Repeat("a:\r\n", 20), 400},
 	{"first_fault_counts/fields_then_control", "GET / HTTP/1.1\r\n" + strings.Repeat("a:\r\n", 9) + "a:\x00\r\n\r\n", 431},
-	{"first_fault_counts/line_then_control", "GET /" + strings.Repeat("x", 100) + "\x00", 414},
-	{"first_fault_counts/control_then_line", "GET /" + strings.Repeat("x", 90) + "\x00" + strings.Repeat("x", 90), 400},
+	{"first_fault_counts/target_then_control", "GET /" + strings.Repeat("x", 100) + "\x00", 414},
+	{"first_fault_counts/control_then_target", "GET /" + strings.Repeat("x", 90) + "\x00" + strings.Repeat("x", 90), 400},
 	{"first_fault_counts/control_then_bytes", "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 270) + "\x00" + strings.Repeat("x", 90), 400},
 	{"first_fault_counts/bytes_then_control", "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 290) + "\x00" + strings.Repeat("x", 90), 431},
 }
 
-var smallHead = wsproto.HeadLimits{MaxBytes: 300, MaxLine: 100, MaxFields: 8}
+var smallHead = wsproto.HeadLimits{MaxBytes: 300, MaxTarget: 100, MaxFields: 8}
 
 func TestHeadEnd(t *testing.T) {
 	for _, v := range headVectors {
@@ -137,15 +150,15 @@ func TestHeadEndDefaults(t *testing.T) {
 		in     []byte
 		status int
 	}{
-		{"bytes_under", headOf(8191, 3), 0},
-		{"bytes_at", headOf(8192, 3), 0},
-		{"bytes_over", headOf(8193, 3), 431},
-		{"line_under", append(requestLineOf(4095), "\r\n"...), 0},
-		{"line_at", append(requestLineOf(4096), "\r\n"...), 0},
-		{"line_over", append(requestLineOf(4097), "\r\n"...), 414},
-		{"fields_under", headOf(1000, 63), 0},
-		{"fields_at", headOf(1000, 64), 0},
-		{"fields_over", headOf(1000, 65), 431},
+		{"bytes_under", headOf(16383, 3), 0},
+		{"bytes_at", headOf(16384, 3), 0},
+		{"bytes_over", headOf(16385, 3), 431},
+		{"target_under", append(requestLineOf(8191), "\r\n"...), 0},
+		{"target_at", append(requestLineOf(8192), "\r\n"...), 0},
+		{"target_over", append(requestLineOf(8193), "\r\n"...), 414},
+		{"fields_under", headOf(1000, 99), 0},
+		{"fields_at", headOf(1000, 100), 0},
+		{"fields_over", headOf(1000, 101), 431},
 		{"64_MiB_line", append([]byte("GET /"), make([]byte, 64<<20)...), 414},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -184,66 +197,5 @@ func TestHeadEndLooksAtNewBytes(t *testing.T) {
 		if err != nil || (n > 0) != (i == len(head)-1) {
 			t.Fatalf("byte %d: %d, %v", i, n, err)
 		}
-	}
-}
-
-func TestAppendRefusal(t *testing.T) {
-	all := []*wsproto.RequestError{
-		wsproto.ErrEarlyData, wsproto.ErrUnauthorized, wsproto.ErrForbidden, wsproto.ErrNotFound, wsproto.ErrTimeout,
-		wsproto.ErrTooMany, wsproto.ErrInternal, wsproto.ErrOverloaded, wsproto.Refusal(502, "bad gateway"),
-		wsproto.Refusal(599, ""), wsproto.Refusal(426, "x"), wsproto.Refusal(405, "x"),
-	}
-	for _, v := range upgradeVectors {
-		var r wsproto.Request
-		var re *wsproto.RequestError
-		err := wsproto.ParseRequest([]byte(v.in), nil, &r)
-		if err == nil {
-			err = r.CheckUpgrade()
-		}
-		if errors.As(err, &re) {
-			all = append(all, re)
-		}
-	}
-	for _, e := range all {
-		for _, retry := range []int{0, 7} {
-			out := string(wsproto.AppendRefusal([]byte("before"), e, retry, false))
-			res := parseResponse(t, strings.TrimPrefix(out, "before"))
-			if res.StatusCode != e.Status || res.body != e.Reason+"\n" || res.ContentLength != int64(len(res.body)) {
-				t.Errorf("%v:\n%s", e, out)
-			}
-			connection := "close"
-			if e.Status == 426 {
-				connection = "Upgrade, close"
-				if res.Header.Get("Upgrade") != "websocket" || res.Header.Get("Sec-WebSocket-Version") != "13" {
-					t.Errorf("%v:\n%s", e, out)
-				}
-			}
-			if !strings.Contains(out, "\r\nConnection: "+connection+"\r\n") || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
-				t.Errorf("%v:\n%s", e, out)
-			}
-			if (res.Header.Get("Allow") == "GET") != (e.Status == 405) || (res.Header.Get("WWW-Authenticate") != "") != (e.Status == 401) {
-				t.Errorf("%v:\n%s", e, out)
-			}
-			if want := map[int]string{0: "", 7: "7"}[retry]; res.Header.Get("Retry-After") != want {
-				t.Errorf("%v: Retry-After %q", e, res.Header.Get("Retry-After"))
-			}
-			if !strings.Contains(e.Error(), e.Reason) || !strings.Contains(e.Error(), fmt.Sprint(e.Status)) {
-				t.Errorf("error %q", e)
-			}
-		}
-	}
-}
-
-func TestRefusal(t *testing.T) {
-	for _, status := range []int{-1, 0, 101, 200, 302, 399, 600, 1000} {
-		if got := wsproto.Refusal(status, "x").Status; got != 500 {
-			t.Errorf("status %d became %d", status, got)
-		}
-	}
-	if got := wsproto.Refusal(403, "a\r\nSet-Cookie: b\x1B\xFF").Reason; got != "a  Set-Cookie: b  " {
-		t.Errorf("reason %q", got)
-	}
-	if got := wsproto.Refusal(403, strings.Repeat("x", 1000)).Reason; len(got) != 200 {
-		t.Errorf("reason of %d bytes", len(got))
 	}
 }

@@ -82,7 +82,7 @@ func TestEndlessHead(t *testing.T) {
 		{"header_name_of_64_MiB", endless{"GET / HTTP/1.1\r\n", "x", size}, 431},
 		{"header_lines_of_64_MiB", endless{"GET / HTTP/1.1\r\n", "X: y\r\n", size}, 431},
 		{"list_of_64_MiB", endless{"GET / HTTP/1.1\r\nConnection: ", "a, ", size}, 431},
-		{"request_line_of_64_MiB", endless{"GET /", "x", size}, 414},
+		{"target_of_64_MiB", endless{"GET /", "x", size}, 414},
 		{"method_of_64_MiB", endless{"", "A", size}, 400},
 		{"empty_lines_of_64_MiB", endless{"", "\r\n", size}, 400},
 		{"zeros_of_64_MiB", endless{"GET / HTTP/1.1\r\nX: ", "\x00", size}, 400},
@@ -112,7 +112,7 @@ func TestEndlessHead(t *testing.T) {
 func TestManyFields(t *testing.T) {
 	for _, line := range []string{"a:\r\n", "X-Header-Name: some value of a usual length\r\n"} {
 		in := []byte("GET / HTTP/1.1\r\n" + strings.Repeat(line, 5000) + "\r\n")
-		for _, lim := range []*wsproto.HeadLimits{nil, {MaxBytes: 1 << 20, MaxLine: 4096, MaxFields: 64}, {MaxBytes: 8192, MaxLine: 4096, MaxFields: 10000}} {
+		for _, lim := range []*wsproto.HeadLimits{nil, {MaxBytes: 1 << 20, MaxTarget: 4096, MaxFields: 64}, {MaxBytes: 8192, MaxTarget: 4096, MaxFields: 10000}} {
 			var r wsproto.Request
 			var errs [2]error
 			spent := allocated(func() {
@@ -135,14 +135,13 @@ func TestManyFields(t *testing.T) {
 	}
 }
 
-// requestOf returns a handshake of size bytes, with that many bytes of request
-// line and that many fields.
-func requestOf(t *testing.T, size, line, fields int) []byte {
+// requestOf returns a handshake of size bytes, with a target of that many bytes and that many fields.
+func requestOf(t *testing.T, size, target, fields int) []byte {
 	rest := strings.TrimPrefix(browserHead, "GET /live?room=17 HTTP/1.1\r\n")
 	have := strings.Count(rest, "\r\n") - 1
-	p := string(requestLineOf(line)) + strings.Repeat("a:\r\n", fields-have-1) + "b: "
+	p := string(requestLineOf(target)) + strings.Repeat("a:\r\n", fields-have-1) + "b: "
 	p += strings.Repeat("x", size-len(p)-len("\r\n")-len(rest)) + "\r\n" + rest
-	if len(p) != size || strings.Count(p, "\r\n") != fields+2 || strings.Index(p, "\r\n") != line {
+	if len(p) != size || strings.Count(p, "\r\n") != fields+2 || strings.Index(p, " HTTP/") != target+len("GET ") {
 		t.Fatalf("%d bytes, %d lines", len(p), strings.Count(p, "\r\n"))
 	}
 	return []byte(p)
@@ -152,24 +151,24 @@ func requestOf(t *testing.T, size, line, fields int) []byte {
 // both functions that know the limits, and the answer behind them.
 func TestHandshakeAtLimits(t *testing.T) {
 	for _, c := range []struct {
-		name               string
-		size, line, fields int
-		status             int
+		name                 string
+		size, target, fields int
+		status               int
 	}{
-		{"bytes_under", 8191, 40, 20, 0},
-		{"bytes_at", 8192, 40, 20, 0},
-		{"bytes_over", 8193, 40, 20, 431},
-		{"line_under", 6000, 4095, 20, 0},
-		{"line_at", 6000, 4096, 20, 0},
-		{"line_over", 6000, 4097, 20, 414},
-		{"fields_under", 2000, 40, 63, 0},
-		{"fields_at", 2000, 40, 64, 0},
-		{"fields_over", 2000, 40, 65, 431},
-		{"all_at", 8192, 4096, 64, 0},
-		{"longest_field_line", 8192, 40, 14, 0},
+		{"bytes_under", 16383, 40, 20, 0},
+		{"bytes_at", 16384, 40, 20, 0},
+		{"bytes_over", 16385, 40, 20, 431},
+		{"target_under", 10000, 8191, 20, 0},
+		{"target_at", 10000, 8192, 20, 0},
+		{"target_over", 10000, 8193, 20, 414},
+		{"fields_under", 2000, 40, 99, 0},
+		{"fields_at", 2000, 40, 100, 0},
+		{"fields_over", 2000, 40, 101, 431},
+		{"all_at", 16384, 8192, 100, 0},
+		{"longest_field_line", 16384, 40, 14, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in, r := requestOf(t, c.size, c.line, c.fields), new(wsproto.Request)
+			in, r := requestOf(t, c.size, c.target, c.fields), new(wsproto.Request)
 			n, err := wsproto.HeadEnd(in, 0, nil)
 			if status(t, err) != c.status || err == nil && n != len(in) {
 				t.Errorf("HeadEnd: %d, %v", n, err)
@@ -184,7 +183,7 @@ func TestHandshakeAtLimits(t *testing.T) {
 			if err := r.CheckUpgrade(); err != nil {
 				t.Error(err)
 			}
-			if _, _, err := wsproto.NewUpgrader().Upgrade(nil, in, r, nil); err != nil {
+			if _, _, err := wsproto.NewUpgrader().Upgrade(nil, r, nil); err != nil {
 				t.Errorf("Upgrade: %v", err)
 			}
 		})
@@ -308,7 +307,7 @@ func perByte(b *testing.B, size int) {
 }
 
 // hugeHead lets heads through that are far over the limits of a server.
-var hugeHead = wsproto.HeadLimits{MaxBytes: 1 << 20, MaxLine: 1 << 20, MaxFields: 1 << 20}
+var hugeHead = wsproto.HeadLimits{MaxBytes: 1 << 20, MaxTarget: 1 << 20, MaxFields: 1 << 20}
 
 // benchHead judges a head in one piece.
 func benchHead(b *testing.B, name, in string) {

@@ -42,7 +42,7 @@ var (
 	errBody        = &RequestError{400, "request with a body"}
 	errTrailing    = &RequestError{400, "bytes behind the request head"}
 	errHeadCut     = &RequestError{400, "incomplete request head"}
-	errLine        = &RequestError{414, "request line too long"}
+	errTargetLong  = &RequestError{414, "request target too long"}
 	errHeadBytes   = &RequestError{431, "request head too large"}
 	errFields      = &RequestError{431, "too many header fields"}
 	errHTTP2       = &RequestError{505, "HTTP/1.1 only"}
@@ -74,13 +74,12 @@ func Refusal(status int, reason string) *RequestError {
 	return &RequestError{status, string(text)}
 }
 
-// AppendRefusal appends the complete HTTP/1.1 response for e, with Retry-After
-// if retryAfter, in seconds, is greater than zero, and without the body if it answers
-// HEAD (RFC 9110 §9.3.2). The connection is to be closed
-// behind it: no second request may follow one that was refused, or a proxy in
-// front could be tricked into passing on requests it has not checked.
-func AppendRefusal(dst []byte, e *RequestError, retryAfter int, head bool) []byte {
+// AppendRefusal appends the complete HTTP/1.1 response for e. The caller must close the connection
+// behind it. If a second request could follow one that was refused, a proxy in front could be tricked
+// into passing on requests that it has not checked.
+func AppendRefusal(dst []byte, e *RequestError, o ResponseOptions) []byte {
 	dst = appendStatusLine(dst, e.Status)
+	dst = appendDate(dst, o.Date)
 	dst = append(dst, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(e.Reason)+1), 10)
 	dst = append(dst, crlf...)
@@ -91,13 +90,13 @@ func AppendRefusal(dst []byte, e *RequestError, retryAfter int, head bool) []byt
 	case http.StatusUnauthorized:
 		dst = append(dst, "WWW-Authenticate: Bearer\r\n"...) // RFC 9110 §15.5.2
 	}
-	if retryAfter > 0 {
+	if o.RetryAfter > 0 {
 		dst = append(dst, "Retry-After: "...)
-		dst = strconv.AppendInt(dst, int64(retryAfter), 10)
+		dst = strconv.AppendInt(dst, int64(o.RetryAfter), 10)
 		dst = append(dst, crlf...)
 	}
 	dst = append(dst, crlf...)
-	if head {
+	if o.OmitBody {
 		return dst
 	}
 	dst = append(dst, e.Reason...)

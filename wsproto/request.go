@@ -95,26 +95,30 @@ func identify(name []byte) fieldID {
 	return fieldOther
 }
 
-// ParseRequest parses a complete head, its blank line included and nothing
-// behind it, into r. It is strict (RFC 9112 §2-§6): CRLF line ends only, no
-// control characters, no line folding, no space before a colon, names that are
-// tokens, one valid Host, at most one Origin, a target in origin or absolute
-// form, no body. It does not judge whether the request is an upgrade. The error is
-// a *RequestError, and r is of no use after it.
+// ParseRequest parses a complete head into r: what HeadEnd has found, with the blank line and nothing
+// behind it. It is strict (RFC 9112 §2-§6). Lines end with CRLF. There are no control characters, no
+// folded lines and no space before a colon. Names are tokens. There is one valid Host, at most one
+// Origin, and no body. The target is in origin or absolute form.
+//
+// ParseRequest does not judge whether the request is an upgrade. The error is a *RequestError; r must
+// not be used after it.
 func ParseRequest(head []byte, lim *HeadLimits, r *Request) error {
 	lim = lim.orDefault()
-	*r = Request{head: head, fields: r.fields[:0]}
+	*r = Request{fields: r.fields[:0]}
 	if len(head) > lim.MaxBytes {
 		return errHeadBytes
 	}
+	start, err := skipEmptyLines(head)
+	if err != nil {
+		return err
+	}
+	head = head[start:]
+	r.head = head
 	line, at, err := headLine(head, 0)
 	if err != nil {
 		return err
 	}
-	if len(line) > lim.MaxLine {
-		return errLine
-	}
-	if err := r.parseRequestLine(line); err != nil {
+	if err := r.parseRequestLine(line, lim.MaxTarget); err != nil {
 		return err
 	}
 	for {
@@ -153,12 +157,15 @@ func headLine(head []byte, start int) (line []byte, next int, err error) {
 
 // parseRequestLine parses method SP request-target SP HTTP-version
 // (RFC 9112 §3).
-func (r *Request) parseRequestLine(line []byte) error {
+func (r *Request) parseRequestLine(line []byte, maxTarget int) error {
 	method, rest, ok := bytes.Cut(line, []byte{' '})
 	if !ok || !isToken(method) || len(method) > maxMethod {
 		return errRequestLine
 	}
 	target, version, ok := bytes.Cut(rest, []byte{' '})
+	if len(target) > maxTarget {
+		return errTargetLong
+	}
 	if !ok || len(version) != len("HTTP/1.1") || string(version[:5]) != "HTTP/" || version[6] != '.' {
 		return errRequestLine
 	}

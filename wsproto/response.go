@@ -15,15 +15,26 @@ type Response struct {
 	Body   []byte // not sent where the status or the method has none
 }
 
+// ResponseOptions says what a response has beside its content. The zero value is a response to a GET
+// request from a server without a clock.
+type ResponseOptions struct {
+	// Date is the value of the Date field, see DateFormatter. A server with a clock must send one
+	// (RFC 9110 §6.6.1). Without it, or where Response.Header has one, the field is left out.
+	Date []byte
+	// RetryAfter is the value of Retry-After in seconds, 0 for none. AppendResponse ignores it.
+	RetryAfter int
+	// OmitBody leaves the body out, for the response to a HEAD request (RFC 9110 §9.3.2).
+	OmitBody bool
+}
+
 // Error makes a Response an error, for callbacks that refuse with it.
 func (r *Response) Error() string {
 	return "wsproto: " + strconv.Itoa(r.Status) + " " + http.StatusText(r.Status)
 }
 
-// AppendResponse appends the complete HTTP/1.1 response. The body is left out for HEAD. The
-// connection is to be closed behind it, see AppendRefusal. The error, a *RequestError, says
-// that the response is not valid; then nothing is appended.
-func AppendResponse(dst []byte, r *Response, head bool) ([]byte, error) {
+// AppendResponse appends the complete HTTP/1.1 response. The caller must close the connection behind
+// it, see AppendRefusal. If the response is not valid it appends nothing and returns ErrInternal.
+func AppendResponse(dst []byte, r *Response, o ResponseOptions) ([]byte, error) {
 	if r.Status < 200 || r.Status > 599 {
 		return dst, ErrInternal
 	}
@@ -33,6 +44,9 @@ func AppendResponse(dst []byte, r *Response, head bool) ([]byte, error) {
 		}
 	}
 	dst = appendStatusLine(dst, r.Status)
+	if !hasDate(r.Header) {
+		dst = appendDate(dst, o.Date)
+	}
 	body := r.Body
 	switch r.Status {
 	case http.StatusNoContent, http.StatusNotModified: // RFC 9110 §15.3.5, §15.4.5
@@ -50,7 +64,7 @@ func AppendResponse(dst []byte, r *Response, head bool) ([]byte, error) {
 		dst = appendField(dst, &r.Header[i])
 	}
 	dst = append(dst, crlf...)
-	if !head {
+	if !o.OmitBody {
 		dst = append(dst, body...)
 	}
 	return dst, nil

@@ -21,6 +21,9 @@ type Accept struct {
 	// those the handshake itself is made of; its values must have no control
 	// characters.
 	Header []Field
+	// Date is the value of the Date field, see DateFormatter. Without it, or where Header has one, the
+	// field is left out.
+	Date []byte
 	// Deflate accepts an offer of permessage-deflate (RFC 7692) that can be met, without
 	// context takeover in either direction. Any other is declined.
 	Deflate bool
@@ -37,9 +40,11 @@ type Agreement struct {
 type Upgrader struct {
 	ws      ws.Upgrader
 	mem     memory
-	scratch []byte
+	scratch []byte // the normalised head
+	lines   []byte // what fields has written
 	chosen  string
 	header  []Field
+	date    []byte
 	deflate string // header line that accepts the extension, or empty
 }
 
@@ -51,12 +56,11 @@ func NewUpgrader() *Upgrader {
 	return u
 }
 
-// Upgrade runs the zero-copy Upgrader of gobwas/ws over the head in memory and
-// appends the response, 101, to dst. The request must be that of the head, and
-// have passed ParseRequest and CheckUpgrade. On an error, which wraps a
-// *RequestError, nothing is appended.
-func (u *Upgrader) Upgrade(dst, head []byte, r *Request, a *Accept) ([]byte, Agreement, error) {
-	u.chosen, u.header, u.deflate = "", nil, ""
+// Upgrade runs the zero-copy Upgrader of gobwas/ws over the head of r and appends the response, 101,
+// to dst. The request must have passed ParseRequest and CheckUpgrade, and its head must be unchanged.
+// If Upgrade returns an error, which wraps a *RequestError, it has appended nothing.
+func (u *Upgrader) Upgrade(dst []byte, r *Request, a *Accept) ([]byte, Agreement, error) {
+	u.chosen, u.header, u.date, u.deflate = "", nil, nil, ""
 	if a != nil {
 		if a.Deflate {
 			u.deflate = r.deflateOffer()
@@ -67,8 +71,12 @@ func (u *Upgrader) Upgrade(dst, head []byte, r *Request, a *Accept) ([]byte, Agr
 			}
 		}
 		u.header = a.Header
+		if !hasDate(a.Header) {
+			u.date = a.Date
+		}
 		u.chosen = r.ChooseSubprotocol(a.Subprotocols)
 	}
+	head := r.head
 	if r.normalise {
 		u.scratch = appendNormalised(u.scratch[:0], r)
 		head = u.scratch
@@ -76,7 +84,7 @@ func (u *Upgrader) Upgrade(dst, head []byte, r *Request, a *Accept) ([]byte, Agr
 	u.mem = memory{in: head, out: dst}
 	_, err := u.ws.Upgrade(&u.mem)
 	out, agreed := u.mem.out, Agreement{Subprotocol: u.chosen, Deflate: u.deflate != ""}
-	u.mem, u.chosen, u.header = memory{}, "", nil
+	u.mem, u.chosen, u.header, u.date = memory{}, "", nil, nil
 	if err != nil {
 		return dst, Agreement{}, errors.Join(errUpgrader, err)
 	}
@@ -135,24 +143,15 @@ func validField(f *Field) bool {
 type fields struct{ u *Upgrader }
 
 // WriteTo implements ws.HandshakeHeader.
-func (f fields) WriteTo(w io.Writer) (n int64, err error) {
-	if f.u.deflate != "" {
-		m, err := io.WriteString(w, f.u.deflate)
-		if n = int64(m); err != nil {
-			return n, err
-		}
+func (f fields) WriteTo(w io.Writer) (int64, error) {
+	u := f.u
+	u.lines = appendDate(u.lines[:0], u.date)
+	u.lines = append(u.lines, u.deflate...)
+	for i := range u.header {
+		u.lines = appendField(u.lines, &u.header[i])
 	}
-	for i := range f.u.header {
-		h := &f.u.header[i]
-		for _, s := range [...]string{h.Name, ": ", h.Value, "\r\n"} {
-			m, err := io.WriteString(w, s)
-			n += int64(m)
-			if err != nil {
-				return n, err
-			}
-		}
-	}
-	return n, nil
+	n, err := w.Write(u.lines)
+	return int64(n), err
 }
 
 // memory is the connection gobwas/ws reads the head from and writes the response

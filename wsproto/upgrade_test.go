@@ -15,6 +15,7 @@ import (
 
 const (
 	sampleKey    = "dGhlIHNhbXBsZSBub25jZQ=="
+	sampleDate   = "Sun, 06 Nov 1994 08:49:37 GMT" // RFC 9110 §5.6.7
 	sampleAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 	// The example of RFC 6455 §1.3.
@@ -93,6 +94,9 @@ var upgradeVectors = []struct {
 	{"RFC9112/3.2.2/absolute_without_host", requestLine("GET http:///chat HTTP/1.1"), 400},
 	{"RFC9112/3.2.2/absolute_with_user", requestLine("GET http://u:p@h/chat HTTP/1.1"), 400},
 	{"RFC9112/3.2.2/other_scheme", requestLine("GET file://h/chat HTTP/1.1"), 400},
+	{"RFC9112/2.2/empty_line_first", "\r\n" + sampleHead, 0},
+	{"RFC9112/2.2/empty_lines_first", "\r\n\r\n\r\n\r\n" + with("Upgrade", "Upgrade: h2c, websocket"), 0},
+	{"RFC9112/2.2/too_many_empty_lines_first", "\r\n\r\n\r\n\r\n\r\n" + sampleHead, 400},
 	{"target_with_query_characters", requestLine("GET /a|b?q={1}^`\"<> HTTP/1.1"), 0},
 
 	{"RFC9110/5.6.1/tab_in_list", with("Connection", "Connection: keep-alive,\tUpgrade"), 0},
@@ -186,7 +190,11 @@ var upgradeVectors = []struct {
 	{"RFC6455/11.3.4/no_subprotocol", with("Sec-WebSocket-Protocol"), 0},
 	{"RFC6455/11.3.4/two_lines", with("", "Sec-WebSocket-Protocol: third"), 0},
 	{"RFC6455/11.3.4/empty_elements", with("", "Sec-WebSocket-Protocol: ,a,,b ,"), 0},
-	{"RFC6455/11.3.4/empty", with("Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:"), 400},
+	{"RFC6455/11.3.4/empty", with("Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:"), 0},
+	{"RFC6455/11.3.4/blank", with("Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: \t "), 0},
+	{"RFC6455/11.3.4/empty_twice", with("Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:", "Sec-WebSocket-Protocol: "), 0},
+	{"RFC6455/11.3.4/empty_and_commas", with("Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol:", "Sec-WebSocket-Protocol: ,"), 400},
+	{"RFC6455/11.3.4/empty_and_one", with("", "Sec-WebSocket-Protocol:"), 0},
 	{"RFC6455/11.3.4/only_commas", with("Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol: , ,"), 400},
 	{"RFC6455/11.3.4/no_token", with("", "Sec-WebSocket-Protocol: a b"), 400},
 	{"RFC6455/11.3.4/slash", with("", "Sec-WebSocket-Protocol: a/b"), 400},
@@ -196,7 +204,10 @@ var upgradeVectors = []struct {
 	{"RFC6455/9.1/parameters", with("", "Sec-WebSocket-Extensions: foo; a; b=c ;d = \"e\", bar,baz;x=1"), 0},
 	{"RFC6455/9.1/lines_are_one_list", with("", "Sec-WebSocket-Extensions: foo", "Sec-WebSocket-Extensions:", "Sec-WebSocket-Extensions: bar; a=\"b\\c\""), 0},
 	{"RFC6455/9.1/empty_elements", with("", "Sec-WebSocket-Extensions: , foo,, bar,"), 0},
-	{"RFC6455/9.1/empty", with("", "Sec-WebSocket-Extensions:"), 400},
+	{"RFC6455/9.1/empty", with("", "Sec-WebSocket-Extensions:"), 0},
+	{"RFC6455/9.1/blank", with("", "Sec-WebSocket-Extensions: \t "), 0},
+	{"RFC6455/9.1/empty_twice", with("", "Sec-WebSocket-Extensions:", "Sec-WebSocket-Extensions: "), 0},
+	{"RFC6455/9.1/empty_and_commas", with("", "Sec-WebSocket-Extensions:", "Sec-WebSocket-Extensions: ,"), 400},
 	{"RFC6455/9.1/only_commas", with("", "Sec-WebSocket-Extensions: ,"), 400},
 	{"RFC6455/9.1/no_name", with("", "Sec-WebSocket-Extensions: ; a"), 400},
 	{"RFC6455/9.1/no_parameter", with("", "Sec-WebSocket-Extensions: foo;"), 400},
@@ -257,7 +268,7 @@ func shake(t testing.TB, head []byte, a *wsproto.Accept) (out []byte, agreed wsp
 	if err := r.CheckUpgrade(); err != nil {
 		return nil, agreed, r, err
 	}
-	out, agreed, err = wsproto.NewUpgrader().Upgrade(nil, head, r, a)
+	out, agreed, err = wsproto.NewUpgrader().Upgrade(nil, r, a)
 	return out, agreed, r, err
 }
 
@@ -381,7 +392,7 @@ func TestUpgradeHeader(t *testing.T) {
 		if err := wsproto.ParseRequest([]byte(sampleHead), nil, r); err != nil {
 			t.Fatal(err)
 		}
-		out, _, err := wsproto.NewUpgrader().Upgrade([]byte("before"), []byte(sampleHead), r, a)
+		out, _, err := wsproto.NewUpgrader().Upgrade([]byte("before"), r, a)
 		if status(t, err) != 500 || string(out) != "before" {
 			t.Errorf("%q: %v\n%s", f, err, out)
 		}
@@ -411,7 +422,7 @@ func TestUpgraderReuse(t *testing.T) {
 		before := len(dst)
 		var agreed wsproto.Agreement
 		var err error
-		dst, agreed, err = u.Upgrade(dst, []byte(head), r, a)
+		dst, agreed, err = u.Upgrade(dst, r, a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -439,7 +450,7 @@ func TestUpgradeUnchecked(t *testing.T) {
 	if err := wsproto.ParseRequest(head, nil, r); err != nil {
 		t.Fatal(err)
 	}
-	out, _, err := wsproto.NewUpgrader().Upgrade([]byte("before"), head, r, nil)
+	out, _, err := wsproto.NewUpgrader().Upgrade([]byte("before"), r, nil)
 	if status(t, err) != 400 || string(out) != "before" {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -90,6 +90,8 @@ func TestChannelsOrigin(t *testing.T) {
 		{"-channels-open", "https://evil.example", "101 ", ""},
 		{"-origin https://good.example", "https://good.example", "101 ", ""},
 		{"-origin https://good.example", "http://localhost:8080", "403 ", ""},
+		{"-origin file://", "file://", "101 ", ""},
+		{"-origin file://", "null", "403 ", ""},
 	} {
 		g, addr, _ := startGateway(t, strings.Fields(tt.args)...)
 		c, err := net.Dial("tcp", addr)

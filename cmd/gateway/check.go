@@ -9,9 +9,12 @@ import (
 	"wsgateway/wsproto"
 )
 
-// minInbound is what the head of one request takes at most: its buffer, and one twice as large that
-// it is moved to when a byte too many comes.
-var minInbound = 3 * int64(wsproto.DefaultHeadLimits.MaxBytes)
+// maxHeadLimit bounds -max-head and -max-target, in bytes.
+const maxHeadLimit = 1 << 20
+
+// minInbound returns what the head of one request takes at most, in bytes. That is its buffer, and one
+// twice as large to which it moves when a byte too many comes.
+func minInbound(l *wsproto.HeadLimits) int64 { return 3 * int64(l.MaxBytes) }
 
 // check refuses values that mean nothing, or that the gateway could not start with. It names the flag.
 func (f *flags) check() error {
@@ -29,8 +32,8 @@ func (f *flags) check() error {
 			return err
 		}
 	}
-	if n := f.config.server.InboundBytes; n < minInbound {
-		return fmt.Errorf("invalid value for flag -inbound-total-bytes: %d is too little for the head of one request, must be at least %d", n, minInbound)
+	if n, least := f.config.server.InboundBytes, minInbound(&f.config.server.Head); n < least {
+		return fmt.Errorf("invalid value for flag -inbound-total-bytes: %d is too little for the head of one request, must be at least %d", n, least)
 	}
 	return nil
 }
@@ -59,7 +62,7 @@ func (f *flags) checkOrigins() error {
 		if origin == "none" {
 			f.origins[i] = ""
 		} else if !session.ValidOrigin(origin) {
-			return fmt.Errorf("invalid value for flag -origin: %q is not scheme://host[:port] or *", origin)
+			return fmt.Errorf("invalid value for flag -origin: %q is not scheme://host[:port], file://, null, none or *", origin)
 		}
 	}
 	return nil
@@ -79,6 +82,8 @@ func (f *flags) ranges() []bounds {
 		{"max-conns", int64(r.MaxConns), true, 0},
 		{"workers", int64(r.Workers), true, netpoll.MaxWorkers},
 		{"loops", int64(r.Loops), true, netpoll.MaxLoops},
+		{"max-head", int64(s.Head.MaxBytes), false, maxHeadLimit},
+		{"max-target", int64(s.Head.MaxTarget), false, maxHeadLimit},
 		{"max-message", f.maxMessage, false, 0},
 		{"max-fragments", int64(f.maxFragments), false, 0},
 		{"compress-conns", int64(s.Deflate.Sessions), false, 0},

@@ -62,7 +62,11 @@ func TestRefusedValues(t *testing.T) {
 		{"subprotocol", manyNames(session.MaxSubprotocols + 1), "256 names, must be at most 255"},
 		{"queue-bytes", "2147483648", "2147483648 is too much, must be at most 2147483647"},
 		{"queue-total-bytes", "2147483648", "2147483648 is too much, must be at most 2147483647"},
-		{"inbound-total-bytes", "24575", "24575 is too little for the head of one request, must be at least 24576"},
+		{"inbound-total-bytes", "49151", "49151 is too little for the head of one request, must be at least 49152"},
+		{"max-head", "1048577", "1048577 is too much, must be at most 1048576"},
+		{"max-head", "0", "must be greater than 0"},
+		{"max-target", "-1", "must be greater than 0"},
+		{"origin", "file:///x", `"file:///x" is not scheme://host[:port], file://, null, none or *`},
 		{"inbound-total-bytes", "0", "must be greater than 0"},
 		{"workers", "-1", "must not be negative"},
 		{"workers", "4097", "4097 is too much, must be at most 4096"},
@@ -84,7 +88,9 @@ func TestRefusedValues(t *testing.T) {
 	}
 	// The bounds themselves are taken. This only parses.
 	for _, args := range [][]string{
-		{"-workers", "4096", "-loops", "1024", "-inbound-total-bytes", "24576"},
+		{"-workers", "4096", "-loops", "1024", "-inbound-total-bytes", "49152"},
+		{"-max-head", "8192", "-inbound-total-bytes", "24576"},
+		{"-max-head", "1048576", "-max-target", "1048576", "-inbound-total-bytes", "3145728", "-origin", "file://,null,none"},
 		{"-workers", "0", "-loops", "0", "-subprotocol", "a,A"},
 	} {
 		if _, err := parseFlags(args, io.Discard); err != nil {

@@ -42,7 +42,7 @@ func TestLargestValues(t *testing.T) {
 // there would not be room for one that is too long.
 func TestLeastInboundBytes(t *testing.T) {
 	for less, want := range map[int64]string{0: "HTTP/1.1 431 ", 1: "HTTP/1.1 503 "} {
-		conf := configure(t, "-inbound-total-bytes", fmt.Sprint(minInbound))
+		conf := configure(t, "-inbound-total-bytes", fmt.Sprint(3*16384))
 		conf.server.InboundBytes -= less
 		g := start(t, conf, slog.New(slog.DiscardHandler))
 		c, err := net.Dial("tcp", g.addrs[0])
@@ -52,11 +52,11 @@ func TestLeastInboundBytes(t *testing.T) {
 		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 		head := channelsRequest
-		for i := 0; len(head) < 8190; i++ {
+		for i := 0; len(head) < 16382; i++ {
 			head += fmt.Sprintf("X-%d: %s\r\n", i, strings.Repeat("x", 1000))
 		}
-		fmt.Fprint(c, head[:8190])
-		eventually(t, "the head waits for its end", func() bool { return g.server.Stats().InboundBytes == 8192 })
+		fmt.Fprint(c, head[:16382])
+		eventually(t, "the head waits for its end", func() bool { return g.server.Stats().InboundBytes == 16384 })
 		fmt.Fprint(c, strings.Repeat("x", 100))
 		if line, err := bufio.NewReader(c).ReadString('\n'); !strings.HasPrefix(line, want) {
 			t.Errorf("%d bytes less: %q, %v, want %s", less, line, err, want)

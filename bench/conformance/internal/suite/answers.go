@@ -14,23 +14,29 @@ type answer struct {
 	want    []int          // statuses that are exact; 101 is upgraded
 	upgrade engine.Verdict // on 101, unless wanted
 	dropped engine.Verdict // when the connection ends without an answer
+	should  bool           // the RFC recommends the upgrade: a refusal is not strict
 }
 
 // refuses wants a refusal with one of the statuses. An upgrade violates a MUST.
-func refuses(want ...int) answer { return answer{want, fail, fail} }
+func refuses(want ...int) answer { return answer{want: want, upgrade: fail, dropped: fail} }
 
 // refusesHTTP is refuses for what is wrong on the level of HTTP, where a server
 // may also just hang up.
-func refusesHTTP(want ...int) answer { return answer{want, fail, nonStrict} }
+func refusesHTTP(want ...int) answer { return answer{want: want, upgrade: fail, dropped: nonStrict} }
 
 // mayUpgrade is refuses for what the RFC lets a server be lenient about.
-func mayUpgrade(want ...int) answer { return answer{want, nonStrict, nonStrict} }
+func mayUpgrade(want ...int) answer {
+	return answer{want: want, upgrade: nonStrict, dropped: nonStrict}
+}
 
 // upgrades wants the connection to be opened.
-func upgrades() answer { return answer{[]int{101}, pass, fail} }
+func upgrades() answer { return answer{want: []int{101}, dropped: fail} }
+
+// shouldUpgrade wants the connection to be opened, where no MUST demands it.
+func shouldUpgrade() answer { return answer{want: []int{101}, dropped: nonStrict, should: true} }
 
 // either wants an upgrade or one of the statuses.
-func either(want ...int) answer { return answer{append([]int{101}, want...), pass, nonStrict} }
+func either(want ...int) answer { return answer{want: append([]int{101}, want...), dropped: nonStrict} }
 
 func (a answer) String() string {
 	var all []string
@@ -72,7 +78,7 @@ func answered(a answer) step {
 
 // wrongStatus judges a refusal that is not the exact one.
 func wrongStatus(a answer, status int) engine.Verdict {
-	refusal := slices.ContainsFunc(a.want, func(w int) bool { return w >= 400 })
+	refusal := a.should || slices.ContainsFunc(a.want, func(w int) bool { return w >= 400 })
 	if !refusal || status < 300 {
 		return fail
 	}

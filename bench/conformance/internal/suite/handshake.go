@@ -106,9 +106,9 @@ func upgradeCases() []*testCase {
 		headRow{"case", "WebSocket", set("Upgrade", "WebSocket"), upgrades()},
 		headRow{"upper", "WEBSOCKET", set("Upgrade", "WEBSOCKET"), upgrades()},
 		headRow{"plain-get", "a plain GET, as from a browser", edits(drop("Upgrade"), drop("Connection"), drop("Sec-WebSocket-Key"), drop("Sec-WebSocket-Version")),
-			answer{[]int{426, 400, 404, 200, 403}, fail, fail}},
+			answer{want: []int{426, 400, 404, 200, 403}, upgrade: fail, dropped: fail}},
 		headRow{"h2c", "an upgrade to HTTP/2", edits(set("Upgrade", "h2c"), set("Connection", "Upgrade, HTTP2-Settings"), add("HTTP2-Settings", "AAMAAABkAAQAAP__"), drop("Sec-WebSocket-Key"), drop("Sec-WebSocket-Version")),
-			answer{[]int{426, 400, 404, 200, 403}, fail, fail}},
+			answer{want: []int{426, 400, 404, 200, 403}, upgrade: fail, dropped: fail}},
 	)...)
 }
 
@@ -258,11 +258,39 @@ func subprotocolCases() []*testCase {
 	for _, r := range []struct{ variant, value string }{
 		{"space", "a b"}, {"quoted", `"chat"`}, {"slash", "a/b"}, {"at", "a@b"}, {"colon", "a:b"}, {"semicolon", "chat; v=1"},
 		{"equals", "a=b"}, {"parens", "(a)"}, {"brackets", "a[1]"}, {"braces", "{a}"}, {"angle", "<a>"}, {"backslash", `a\b`},
-		{"question", "a?"}, {"non-ascii", "caf\xc3\xa9"}, {"second", "chat, a b"}, {"empty", ""}, {"only-commas", ", ,"},
+		{"question", "a?"}, {"non-ascii", "caf\xc3\xa9"}, {"second", "chat, a b"}, {"only-commas", ", ,"},
 	} {
 		out = append(out, bad.heads(headRow{"bad-" + r.variant, fmt.Sprintf("value %q", r.value), add(field, r.value), refuses(400)})...)
 	}
-	return out
+	return append(out, blankCases("H8", field)...)
+}
+
+// blankCases send a field without a value, as React Native does on Android when no subprotocol or
+// extension is asked for.
+func blankCases(id, field string) []*testCase {
+	f := family{id, "good practice", "A field without a value counts as absent: React Native sends one."}
+	return []*testCase{
+		f.add("blank", "no value", request(line(field+":")), absentIfUpgraded(field)),
+		f.add("blank-space", "blanks in place of a value", request(line(field+": \t ")), absentIfUpgraded(field)),
+		f.add("blank-twice", "two lines without a value", request(line(field+":"), line(field+":")), absentIfUpgraded(field)),
+	}
+}
+
+// absentIfUpgraded is absent for a handshake that no MUST demands to accept.
+func absentIfUpgraded(name string) step {
+	return func(s *session) {
+		r, e := s.Response(s.Cfg.Timeout)
+		switch {
+		case e != nil && !e.Ended():
+			s.Judge(fail, "101")
+		case e != nil || r.Status != 101:
+			s.Judge(nonStrict, "101")
+		case len(r.Values(name)) > 0:
+			s.Judge(fail, "101 without "+name)
+		default:
+			checkUpgrade(s, r)
+		}
+	}
 }
 
 func swapCase(s string) string {
@@ -282,7 +310,7 @@ func extensionCases() []*testCase {
 	bad := family{"H9", "RFC 6455 9.1", "An extension field that does not conform to the grammar must fail the connection."}
 	var out []*testCase
 	for _, r := range []struct{ variant, value string }{
-		{"empty", ""}, {"only-commas", ", ,"}, {"space", "a b"}, {"no-name", "; x=1"}, {"no-param", "x-a;"}, {"no-param-between", "x-a; ; b"},
+		{"only-commas", ", ,"}, {"space", "a b"}, {"no-name", "; x=1"}, {"no-param", "x-a;"}, {"no-param-between", "x-a; ; b"},
 		{"no-value", "x-a; b="}, {"no-key", "x-a; =1"}, {"quote-open", `x-a; b="1`}, {"quote-empty", `x-a; b=""`},
 		{"quote-space", `x-a; b="1 2"`}, {"quote-tail", `x-a; b="1"2`}, {"slash", "x/a"}, {"two-equals", "x-a; b==1"}, {"non-ascii", "x-\xe9"},
 		{"value-separator", "x-a; b=(1)"}, {"deflate-no-param", "permessage-deflate;"}, {"second-bad", "x-a, x b"}, {"name-quoted", `"x-a"`},
@@ -300,7 +328,8 @@ func extensionCases() []*testCase {
 	} {
 		out = append(out, good.add(r.variant, fmt.Sprintf("value %q", r.value), request(add(field, r.value)), absent(field)))
 	}
-	return append(out, good.add("unknown-two-lines", "two lines", request(add(field, "x-a"), add(field, "x-b")), absent(field)))
+	out = append(out, good.add("unknown-two-lines", "two lines", request(add(field, "x-a"), add(field, "x-b")), absent(field)))
+	return append(out, blankCases("H9", field)...)
 }
 
 func originCases() []*testCase {

@@ -34,10 +34,12 @@ func refusalCases() []*testCase {
 	}
 	closing := family{"H16", "RFC 9112 9.6", "A refused handshake is answered completely, says Connection: close, and the connection ends: a second request could be smuggled past a proxy."}
 	length := family{"H16", "RFC 9112 6.3", "The length of a response's body is told exactly."}
+	dated := family{"H16", "RFC 9110 6.6.1", "A server with a clock sends a Date field in every answer with a status of 2xx, 3xx or 4xx."}
 	second := family{"H16", "RFC 9112 9.6", "After Connection: close no further request is served."}
 	for _, r := range refused {
 		out = append(out,
 			closing.add("close-"+r.variant, "the refusal of a wrong "+r.variant+" ends the connection", request(r.edit), refusal(ends)),
+			dated.add("date-"+r.variant, "the refusal of a wrong "+r.variant+" has a Date", request(r.edit), refusal(hasDate)),
 			length.add("length-"+r.variant, "the body of the refusal of a wrong "+r.variant, request(r.edit), refusal(exactBody)),
 			second.add("later-"+r.variant, "a second request when a wrong "+r.variant+" was answered", request(r.edit), refusal(laterRequest)),
 			second.add("second-"+r.variant, "a second request behind a wrong "+r.variant, secondRequest(r.edit)),
@@ -58,6 +60,28 @@ func ends(s *session, r *wire.Response) {
 		s.Judge(nonStrict, "EOF within 1s")
 	default:
 		s.Judge(fail, "EOF within 1s")
+	}
+}
+
+// hasDate wants the time in an answer of 4xx, in the form of today (RFC 9110 5.6.7).
+func hasDate(s *session, r *wire.Response) {
+	values := r.Values("Date")
+	if len(values) == 0 && r.Status >= 500 {
+		return // may be left out
+	}
+	if len(values) != 1 {
+		s.Saw("%d Date fields", len(values))
+		s.Judge(fail, "one Date field")
+		return
+	}
+	at, err := time.Parse("Mon, 02 Jan 2006 15:04:05 GMT", values[0])
+	switch {
+	case err != nil:
+		s.Saw("Date: %s", values[0])
+		s.Judge(fail, "a Date in IMF-fixdate form")
+	case time.Since(at).Abs() > time.Hour:
+		s.Saw("Date: %s", values[0])
+		s.Judge(nonStrict, "the time of today")
 	}
 }
 
