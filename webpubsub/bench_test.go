@@ -54,7 +54,7 @@ func BenchmarkPublish(b *testing.B) {
 	for b.Loop() {
 		id++
 		c.send(fmt.Sprintf(`{"type":"sendToGroup","group":"g","ackId":%d,"dataType":"json","data":{"hello":"world"}}`, id))
-		c.readFrame()
-		member.readFrame()
+		c.Read()
+		member.Read()
 	}
 }

@@ -1,18 +1,14 @@
 package webpubsub_test
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
-	"io"
-	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 	"go.uber.org/goleak"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/webpubsub"
 	"wsgateway/wsproto"
@@ -28,98 +24,48 @@ func start(t testing.TB, cfg webpubsub.Config, more session.Config) (*webpubsub.
 		t.Fatal(err)
 	}
 	more.Routes = target.Routes("/channels")
-	s, err := session.NewServer(more)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, err := s.Listen("127.0.0.1:0", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return target, s, addr.String()
+	srv, addr := wstest.Serve(t, more)
+	return target, srv, addr
 }
 
-// client is a WebSocket client on gobwas's own reader and writer.
+// client is a client that has read the first message.
 type client struct {
-	testing.TB
-	net.Conn
-	r  *bufio.Reader
+	*wstest.Client
 	id string // connectionId
 }
 
 // dial connects as a user, "" for nobody, and reads the first message.
 func dial(t testing.TB, addr, user string) *client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	d := ws.Dialer{Protocols: []string{"other", webpubsub.Subprotocol}}
-	conn, br, hs, err := d.Dial(ctx, "ws://"+addr+"/channels?"+user)
-	if err != nil {
-		t.Fatal(err)
+	c := &client{Client: wstest.DialWith(t, addr, "/channels?"+user, ws.Dialer{Protocols: []string{"other", webpubsub.Subprotocol}})}
+	if got := c.Handshake.Protocol; got != webpubsub.Subprotocol {
+		t.Fatalf("subprotocol %q has been agreed on, want %q", got, webpubsub.Subprotocol)
 	}
-	t.Cleanup(func() { conn.Close() })
-	if hs.Protocol != webpubsub.Subprotocol {
-		t.Fatalf("subprotocol %q", hs.Protocol)
-	}
-	if br == nil {
-		br = bufio.NewReader(conn)
-	}
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	c := &client{TB: t, Conn: conn, r: br}
 	first := c.read()
 	var m struct{ Type, Event, UserID, ConnectionID string }
 	if err := json.Unmarshal([]byte(first), &m); err != nil || m.Type != "system" || m.Event != "connected" || m.UserID != user || m.ConnectionID == "" {
-		t.Fatalf("the first message is %s, for %q", first, user)
+		t.Fatalf("the first message is %s, %v, want one that %q is connected", first, err, user)
 	}
 	if user == "" && strings.Contains(first, "userId") {
-		t.Fatalf("a user id for nobody: %s", first)
+		t.Fatalf("the first message is %s, want no userId for nobody", first)
 	}
 	c.id = m.ConnectionID
 	return c
 }
 
-func (c *client) frame(f ws.Frame) {
-	c.Helper()
-	if err := ws.WriteFrame(c.Conn, ws.MaskFrame(f)); err != nil {
-		c.Fatal(err)
-	}
-}
-
-func (c *client) send(text string) { c.Helper(); c.frame(ws.NewTextFrame([]byte(text))) }
-
-func (c *client) readFrame() ws.Frame {
-	c.Helper()
-	h, err := ws.ReadHeader(c.r)
-	if err != nil {
-		c.Fatal(err)
-	}
-	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
-	if _, err := io.ReadFull(c.r, f.Payload); err != nil {
-		c.Fatal(err)
-	}
-	return f
-}
+func (c *client) send(text string) { c.Helper(); c.SendText(text) }
 
 // read returns a text message, which must be JSON.
 func (c *client) read() string {
 	c.Helper()
-	f := c.readFrame()
-	if f.Header.OpCode != ws.OpText || !json.Valid(f.Payload) {
-		c.Fatalf("read opcode %d %q, want JSON", f.Header.OpCode, f.Payload)
+	text := c.ReadText()
+	if !json.Valid([]byte(text)) {
+		c.Fatalf("read %.300q, want JSON", text)
 	}
-	return string(f.Payload)
+	return text
 }
 
-func (c *client) want(text string) {
-	c.Helper()
-	if got := c.read(); got != text {
-		c.Fatalf("read %.300s\nwant %.300s", got, text)
-	}
-}
+func (c *client) want(text string) { c.Helper(); c.WantText(text) }
 
 // ask sends a request and expects the answer.
 func (c *client) ask(request, answer string) {
@@ -147,26 +93,13 @@ func (c *client) refused(request, name string) {
 // quiet shows that nothing has come that was to come by now.
 func (c *client) quiet() { c.Helper(); c.ask(`{"type":"ping"}`, `{"type":"pong"}`) }
 
-// declined expects the end of the session.
+// declined expects the end of the session, after a message that says so.
 func (c *client) declined(code wsproto.StatusCode) {
 	c.Helper()
 	if got := c.read(); !strings.HasPrefix(got, `{"type":"system","event":"disconnected","message":"`) {
 		c.Fatalf("read %s, want that we are disconnected", got)
 	}
-	c.closed(code)
-}
-
-// closed expects a Close frame, answers it, and expects the end of the connection.
-func (c *client) closed(code wsproto.StatusCode) {
-	c.Helper()
-	f := c.readFrame()
-	if got, _ := ws.ParseCloseFrameData(f.Payload); f.Header.OpCode != ws.OpClose || wsproto.StatusCode(got) != code {
-		c.Fatalf("read opcode %d %q, want a Close frame with %d", f.Header.OpCode, f.Payload, code)
-	}
-	c.frame(f)
-	if n, err := io.Copy(io.Discard, c.r); n != 0 || err != nil {
-		c.Fatalf("behind the Close frame: %d bytes, %v", n, err)
-	}
+	c.AnswerClose(code)
 }
 
 func ok(id string) string { return `{"type":"ack","ackId":` + id + `,"success":true}` }

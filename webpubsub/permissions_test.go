@@ -8,6 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/webpubsub"
 	"wsgateway/wsproto"
@@ -130,11 +131,9 @@ func TestAuthorizeRefuses(t *testing.T) {
 	}
 	_, _, addr := start(t, webpubsub.Config{Authorize: authorize}, session.Config{})
 	for query, want := range map[string]int{"refused": 403, "control": 500, "C1": 500, "long": 500, "other": 500} {
-		d := ws.Dialer{Protocols: []string{webpubsub.Subprotocol}}
-		_, _, _, err := d.Dial(t.Context(), "ws://"+addr+"/channels?"+query)
-		var status ws.StatusError
-		if !errors.As(err, &status) || int(status) != want {
-			t.Errorf("%s: %v, want status %d", query, err, want)
+		got := wstest.Refused(t, addr, "/channels?"+query, ws.Dialer{Protocols: []string{webpubsub.Subprotocol}})
+		if got != want {
+			t.Errorf("%s: status %d, want %d", query, got, want)
 		}
 	}
 }

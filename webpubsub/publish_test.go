@@ -49,7 +49,7 @@ func TestOrder(t *testing.T) {
 			for n := range messages {
 				for _, group := range []string{"large", "small"} {
 					p := fmt.Appendf(nil, `{"type":"sendToGroup","group":"%s","data":[%d,%d]}`, group, i, n)
-					if ws.WriteFrame(c.Conn, ws.MaskFrame(ws.NewTextFrame(p))) != nil {
+					if c.TrySend(ws.NewTextFrame(p)) != nil {
 						return // the members miss it
 					}
 				}

@@ -2,14 +2,13 @@ package webpubsub_test
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/webpubsub"
 	"wsgateway/wsproto"
@@ -69,7 +68,7 @@ func TestConversation(t *testing.T) {
 
 	// In another group, with the message in a binary frame.
 	a.ask(`{"type":"joinGroup","group":"\u0067\"1\\","ackId":18446744073709551615}`, ok("18446744073709551615"))
-	a.frame(ws.NewBinaryFrame([]byte(`{"type":"sendToGroup","group":"g\"1\\","data":4,"ackId":0}`)))
+	a.Send(ws.NewBinaryFrame([]byte(`{"type":"sendToGroup","group":"g\"1\\","data":4,"ackId":0}`)))
 	a.want(`{"type":"message","from":"group","group":"g\"1\\","dataType":"json","data":4}`)
 	a.want(ok("0"))
 	b.quiet()
@@ -218,11 +217,11 @@ func TestMalformed(t *testing.T) {
 		c.send(text)
 		c.declined(1008)
 		if t.Failed() {
-			t.Fatalf("%.100q", text)
+			t.Fatalf("the message was %.100q", text)
 		}
 	}
 	c := dial(t, addr, "")
-	c.frame(ws.NewBinaryFrame([]byte("{\"type\":\"ping\",\"a\":\"\xff\"}")))
+	c.Send(ws.NewBinaryFrame([]byte("{\"type\":\"ping\",\"a\":\"\xff\"}")))
 	c.declined(1007)
 	if n := target.Stats().Malformed; n != uint64(len(list)+1) {
 		t.Errorf("%d counted, want %d", n, len(list)+1)
@@ -234,20 +233,11 @@ func TestMalformed(t *testing.T) {
 
 func TestSubprotocolIsDemanded(t *testing.T) {
 	_, _, addr := start(t, open, session.Config{})
-	for _, offer := range []string{"", "Sec-WebSocket-Protocol: json.reliable.webpubsub.azure.v1, chat\r\n"} {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
+	for name, lines := range map[string][]string{"none": nil, "others": {"Sec-WebSocket-Protocol: json.reliable.webpubsub.azure.v1, chat"}} {
+		answer := wstest.Answer(t, addr, wstest.Request("/channels", lines...))
+		if !strings.HasPrefix(answer, "HTTP/1.1 400 ") || !strings.Contains(answer, webpubsub.Subprotocol) {
+			t.Errorf("%s offered: answered with %q, want 400 and %s", name, answer, webpubsub.Subprotocol)
 		}
-		fmt.Fprintf(c, "GET /channels HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", offer)
-		answer, err := io.ReadAll(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), webpubsub.Subprotocol) {
-			t.Errorf("%q: answered with %q", offer, answer)
-		}
-		c.Close()
 	}
 }
 
@@ -293,12 +283,12 @@ func TestDisconnectedSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	byUs.want(`{"type":"system","event":"disconnected","message":"a \"reason\""}`)
-	byUs.closed(4000)
+	byUs.AnswerClose(4000)
 
 	done := make(chan error, 1)
 	go func() { done <- srv.Shutdown(t.Context()) }()
 	byShutdown.want(`{"type":"system","event":"disconnected","message":"going away"}`)
-	byShutdown.closed(1001)
+	byShutdown.AnswerClose(1001)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

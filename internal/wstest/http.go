@@ -40,6 +40,21 @@ func StatusLine(t testing.TB, addr, request string) string {
 	return strings.TrimSuffix(line, "\r\n")
 }
 
+// Answer sends a request as it is, and returns all that comes until the server closes.
+func Answer(t testing.TB, addr, request string) string {
+	t.Helper()
+	conn := Connect(t, addr)
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatalf("sending %.100q: %v", request, err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatalf("%.100q was answered with %.300q: %v, want the end", request, answer, err)
+	}
+	return string(answer)
+}
+
 // Get returns the status and the body that a URL is answered with. It leaves no connection behind.
 func Get(t testing.TB, url string) (int, string) {
 	t.Helper()
