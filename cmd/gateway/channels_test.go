@@ -1,14 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
-	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/gobwas/ws"
+
+	"wsgateway/internal/wstest"
+	"wsgateway/webpubsub"
 )
 
 // Everybody may use every group if nobody but this machine can connect, or if it is said so.
@@ -64,12 +65,10 @@ func TestChannels(t *testing.T) {
 		if answer := publish(t, addr); !strings.Contains(answer, want.answer) {
 			t.Errorf("%s: answered with %q, want %q", arg, answer, want.answer)
 		}
-		if _, body := get(t, "http://"+g.admin.addr+"/metrics"); !strings.Contains(body, want.metric+"\n") {
-			t.Errorf("%s: no %s among the metrics", arg, want.metric)
+		if _, body := wstest.Get(t, "http://"+g.admin.addr+"/metrics"); !strings.Contains(body, want.metric+"\n") {
+			t.Errorf("%s: there is no %s among the metrics", arg, want.metric)
 		}
-		if err := g.stop(t.Context()); err != nil {
-			t.Error(err)
-		}
+		stop(t, g)
 	}
 }
 
@@ -94,56 +93,27 @@ func TestChannelsOrigin(t *testing.T) {
 		{"-origin file://", "null", "403 ", ""},
 	} {
 		g, addr, _ := startGateway(t, strings.Fields(tt.args)...)
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-		head := strings.Replace(channelsRequest, "Host: x", "Host: "+cmp.Or(tt.host, "localhost:8080"), 1)
+		lines := []string{"Sec-WebSocket-Protocol: " + webpubsub.Subprotocol, "Host: " + cmp.Or(tt.host, "localhost:8080")}
 		if tt.origin != "" {
-			head += "Origin: " + tt.origin + "\r\n"
+			lines = append(lines, "Origin: "+tt.origin)
 		}
-		fmt.Fprint(c, head+"\r\n")
-		if line, err := bufio.NewReader(c).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 "+tt.status) {
-			t.Errorf("%q, Origin %q: %q, %v", tt.args, tt.origin, line, err)
+		got := wstest.StatusLine(t, addr, wstest.Request("/channels", lines...))
+		if !strings.HasPrefix(got, "HTTP/1.1 "+tt.status) {
+			t.Errorf("%q, Origin %q, Host %q: %q, want status %s", tt.args, tt.origin, tt.host, got, tt.status)
 		}
-		c.Close()
-		if err := g.stop(t.Context()); err != nil {
-			t.Error(err)
-		}
+		stop(t, g)
 	}
 }
 
-const channelsRequest = "GET /channels HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
-	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: other, json.webpubsub.azure.v1\r\n"
-
-// publish sends one message to a group and returns all that comes before the answer's end.
+// publish sends one message to a group of /channels and returns the answer.
 func publish(t *testing.T, addr string) string {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
+	c := wstest.DialWith(t, addr, "/channels", ws.Dialer{Protocols: []string{"other", webpubsub.Subprotocol}})
+	if first := c.ReadText(); !strings.Contains(first, `"connectionId"`) {
+		t.Fatalf("read %q first, want a connectionId", first)
 	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	fmt.Fprint(c, channelsRequest+"\r\n")
-	r := bufio.NewReader(c)
-	answer := ""
-	until := func(end string) {
-		for !strings.Contains(answer, end) {
-			b, err := r.ReadByte()
-			if err != nil {
-				t.Fatalf("%v behind %q", err, answer)
-			}
-			answer += string(b)
-		}
-	}
-	until(`"connectionId"`)
-	const message = `{"type":"sendToGroup","group":"g","data":1,"ackId":1}`
-	_, _ = c.Write(append([]byte{0x81, byte(0x80 | len(message)), 0, 0, 0, 0}, message...)) // the mask is 0
-	until(`"ackId":1,`)
-	answer = answer[strings.Index(answer, `"ackId"`):]
-	until("}")
+	c.SendText(`{"type":"sendToGroup","group":"g","data":1,"ackId":1}`)
+	answer := c.ReadText()
+	c.Leave()
 	return answer
 }

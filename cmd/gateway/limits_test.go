@@ -4,11 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
-	"time"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 	"wsgateway/session"
 )
@@ -19,9 +18,7 @@ func TestLargestValues(t *testing.T) {
 	all := "!#$%&'*+-.^_`|~" + "0189AZaz"
 	g, _, _ := startGateway(t, "-queue-bytes", fmt.Sprint(netpoll.MaxQueueBytes), "-queue-total-bytes", fmt.Sprint(netpoll.MaxQueueBytes),
 		"-subprotocol", all+","+manyNames(session.MaxSubprotocols-1), "-workers", "2", "-loops", "1")
-	if err := g.stop(t.Context()); err != nil {
-		t.Error(err)
-	}
+	stop(t, g)
 	tooMany := int64(netpoll.MaxQueueBytes) + 1 // negative, and as wrong, where an int has 32 bits
 	for name, change := range map[string]func(*config){
 		"-queue-bytes":       func(c *config) { c.server.Reactor.QueueBytes = int(tooMany) },
@@ -45,25 +42,18 @@ func TestLeastInboundBytes(t *testing.T) {
 		conf := configure(t, "-inbound-total-bytes", fmt.Sprint(3*16384))
 		conf.server.InboundBytes -= less
 		g := start(t, conf, slog.New(slog.DiscardHandler))
-		c, err := net.Dial("tcp", g.addrs[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-		head := channelsRequest
+		c := wstest.Connect(t, g.addrs[0])
+		head := strings.TrimSuffix(wstest.Request("/channels"), "\r\n")
 		for i := 0; len(head) < 16382; i++ {
 			head += fmt.Sprintf("X-%d: %s\r\n", i, strings.Repeat("x", 1000))
 		}
 		fmt.Fprint(c, head[:16382])
-		eventually(t, "the head waits for its end", func() bool { return g.server.Stats().InboundBytes == 16384 })
+		wstest.Becomes(t, func() int64 { return g.server.Stats().InboundBytes }, 16384, "bytes for a head that waits for its end")
 		fmt.Fprint(c, strings.Repeat("x", 100))
 		if line, err := bufio.NewReader(c).ReadString('\n'); !strings.HasPrefix(line, want) {
-			t.Errorf("%d bytes less: %q, %v, want %s", less, line, err, want)
+			t.Errorf("%d bytes less: answered with %q, %v, want %s", less, line, err, want)
 		}
 		c.Close()
-		if err := g.stop(t.Context()); err != nil {
-			t.Error(err)
-		}
+		stop(t, g)
 	}
 }

@@ -1,20 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
+
+	"wsgateway/internal/wstest"
 )
 
 // onLookup is called before a name server is asked, and fails to be reached.
@@ -35,56 +32,20 @@ var signalGoroutines = []goleak.Option{
 	goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"),
 }
 
-// lockedBuffer collects a log that is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 10 s until %s", what)
-		}
-	}
-}
-
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	http.DefaultClient.CloseIdleConnections()
-	return resp.StatusCode, string(body)
-}
-
 // startGateway starts a gateway with flags, for ten clients. The caller stops it.
-func startGateway(t *testing.T, args ...string) (g *gateway, addr string, log *lockedBuffer) {
+func startGateway(t *testing.T, args ...string) (g *gateway, addr string, log *wstest.Buffer) {
 	t.Helper()
-	log = &lockedBuffer{}
+	log = new(wstest.Buffer)
 	g = start(t, configure(t, args...), slog.New(slog.NewTextHandler(log, nil)))
-	_, addr, _ = strings.Cut(log.String(), " listen=")
-	addr, _, _ = strings.Cut(addr, " ")
-	return g, addr, log
+	return g, log.Field("listen"), log
+}
+
+// stop stops a gateway, whose clients have left or will answer.
+func stop(t *testing.T, g *gateway) {
+	t.Helper()
+	if err := g.stop(t.Context()); err != nil {
+		t.Errorf("stopping the gateway: %v, want an orderly end", err)
+	}
 }
 
 // configure returns what flags configure: ten clients, on ports that the kernel chooses.

@@ -1,19 +1,16 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
+
+	"wsgateway/internal/wstest"
 )
 
 // A signal that comes while the address of a name is looked up, which may take long, ends the gateway then.
@@ -28,98 +25,70 @@ func TestSignalBeforeServing(t *testing.T) {
 			<-answer
 		}
 		onLookup.Store(&wait)
-		log := &lockedBuffer{}
+		log := new(wstest.Buffer)
 		status := make(chan int, 1)
 		go func() {
 			status <- run([]string{"-listen", "gateway.test:0", "-admin", "127.0.0.1:0"}, io.Discard, log)
 		}()
-		<-asked
+		wstest.Receive(t, asked, "the lookup of a name")
 		if err := syscall.Kill(os.Getpid(), sig); err != nil {
 			t.Fatal(err)
 		}
-		select {
-		case code := <-status:
-			if code != exitOK || !strings.Contains(log.String(), "stopped before anybody was served") {
-				t.Errorf("%v: exit status %d\n%s", sig, code, log)
-			}
-		case <-time.After(10 * time.Second):
-			t.Errorf("%v: the gateway does not end", sig)
+		if code := wstest.Receive(t, status, "the end of the gateway after "+sig.String()); code != exitOK {
+			t.Errorf("%v: exit status %d, want %d\n%s", sig, code, exitOK, log)
 		}
+		log.Want(t, "stopped before anybody was served")
 		close(answer)
 		goleak.VerifyNone(t, signalGoroutines...) // the lookup has ended: the next one is another's
 	}
 }
 
-// The start line says where to connect and how many may; health and metrics answer; SIGTERM
-// drains: not ready at once, exit status 0 when the clients are gone.
-func TestRun(t *testing.T) {
-	log := &lockedBuffer{}
+// The start line says where to connect and how many may.
+func TestStartLine(t *testing.T) {
+	g, _, log := startGateway(t, "-max-conns", "50")
+	defer stop(t, g)
+	log.Want(t, "gateway started")
+	for _, name := range []string{"version", "listen", "admin", "fd_limit", "loops", "workers"} {
+		if log.Field(name) == "" {
+			t.Errorf("there is no %s in the start line:\n%s", name, log)
+		}
+	}
+	if got := log.Field("max_connections"); got != "50" {
+		t.Errorf("max_connections=%s, want 50", got)
+	}
+}
+
+// SIGTERM drains: not ready at once, exit status 0 when the clients are gone. A client that does not
+// answer our Close frame keeps the gateway draining.
+func TestSignalDrains(t *testing.T) {
+	log := new(wstest.Buffer)
 	status := make(chan int, 1)
 	go func() {
-		status <- run([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-max-conns", "50"}, io.Discard, log)
+		status <- run([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0"}, io.Discard, log)
 	}()
-	eventually(t, "the start line is there", func() bool { return strings.Contains(log.String(), "gateway started") })
-	field := func(name string) string {
-		_, rest, _ := strings.Cut(log.String(), " "+name+"=")
-		value, _, _ := strings.Cut(rest, " ")
-		return strings.TrimSpace(value)
+	log.Await(t, "gateway started")
+	admin := "http://" + log.Field("admin")
+	ready := func() int { code, _ := wstest.Get(t, admin+"/readyz"); return code }
+	if code := ready(); code != http.StatusOK {
+		t.Errorf("/readyz: %d, want %d", code, http.StatusOK)
 	}
-	for _, name := range []string{"listen", "admin", "fd_limit", "max_connections", "workers"} {
-		if field(name) == "" {
-			t.Errorf("the start line has no %s: %s", name, log)
-		}
-	}
-	if field("max_connections") != "50" {
-		t.Errorf("max_connections=%s", field("max_connections"))
-	}
-	admin := "http://" + field("admin")
-	for path, want := range map[string]string{"/livez": "ok\n", "/readyz": "ok\n", "/metrics": "wsgateway_connections_limit 50\n"} {
-		if code, body := get(t, admin+path); code != http.StatusOK || !strings.Contains(body, want) {
-			t.Errorf("%s: %d, %.200q", path, code, body)
-		}
-	}
-	if code, _ := get(t, admin+"/"); code != http.StatusNotFound {
-		t.Errorf("/: %d", code)
-	}
-
-	// A client that does not answer our Close frame keeps the gateway draining.
-	c, err := net.Dial("tcp", field("listen"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
-	eventually(t, "the session is open", func() bool {
-		_, body := get(t, admin+"/metrics")
-		return strings.Contains(body, "wsgateway_sessions 1\n")
-	})
+	c := wstest.Dial(t, log.Field("listen"), "/")
 	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the gateway is not ready", func() bool { code, _ := get(t, admin+"/readyz"); return code == http.StatusServiceUnavailable })
-	if code, _ := get(t, admin+"/livez"); code != http.StatusOK {
-		t.Errorf("/livez while draining: %d", code)
+	wstest.Becomes(t, ready, http.StatusServiceUnavailable, "/readyz after SIGTERM")
+	if code, _ := wstest.Get(t, admin+"/livez"); code != http.StatusOK {
+		t.Errorf("/livez while draining: %d, want %d", code, http.StatusOK)
 	}
-	answer, err := io.ReadAll(io.LimitReader(c, 4096))
-	if err != nil && len(answer) == 0 {
-		t.Fatal(err)
-	}
-	if !bytes.Contains(answer, []byte{0x88, 2, 0x03, 0xe9}) {
-		t.Errorf("no Close frame with 1001 in %q", answer)
-	}
-	select {
-	case code := <-status:
-		if code != exitOK {
-			t.Errorf("exit status %d\n%s", code, log)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the gateway does not end")
+	c.AnswerClose(1001)
+	if code := wstest.Receive(t, status, "the end of the gateway"); code != exitOK {
+		t.Errorf("exit status %d, want %d\n%s", code, exitOK, log)
 	}
 }
 
 func TestStartFailsCleanly(t *testing.T) {
 	conf := configure(t, "-listen", "unix:/no/such/dir/s")
 	if _, err := prepare(conf, slog.New(slog.DiscardHandler)); err == nil {
-		t.Fatal("prepared")
+		t.Fatal("an address that does not exist was prepared")
 	}
 }
