@@ -21,7 +21,7 @@ func newPingPong(tb testing.TB, size int, inline bool) *pingPong {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	addr, err := s.Listen("127.0.0.1:0", false)
+	addr, err := s.Listen("127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -272,7 +272,7 @@ func TestCloseBesideHandlers(t *testing.T) {
 			if srv, err = session.NewServer(cfg); err != nil {
 				t.Fatal(err)
 			}
-			addr, err := srv.Listen("127.0.0.1:0", false)
+			addr, err := srv.Listen("127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -355,7 +355,7 @@ func TestGoexit(t *testing.T) {
 // What cannot work any more says so.
 func TestTooLate(t *testing.T) {
 	srv, _ := start(t, oneRoute(session.Echo{}))
-	listen := func() error { _, err := srv.Listen("127.0.0.1:0", false); return err }
+	listen := func() error { _, err := srv.Listen("127.0.0.1:0"); return err }
 	if err := listen(); err != nil {
 		t.Errorf("Listen after Start: %v", err)
 	}

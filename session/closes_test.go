@@ -140,9 +140,9 @@ func generation(t *testing.T, number, n int, seen *tally) int {
 // serve starts a server on a loopback port, which it returns, and on another address.
 func serve(t *testing.T, srv *session.Server, other string) string {
 	t.Helper()
-	tcp, err := srv.Listen("127.0.0.1:0", false)
+	tcp, err := srv.Listen("127.0.0.1:0")
 	if err == nil {
-		_, err = srv.Listen(other, false)
+		_, err = srv.Listen(other)
 	}
 	if err == nil {
 		err = srv.Start()

@@ -60,7 +60,7 @@ func TestCloseFrameWhenBothBegin(t *testing.T) {
 	defer s.Close()
 	h := &heldUp{transport: s.tr, entered: make(chan struct{}), leave: make(chan struct{})}
 	s.tr = h
-	addr, err := s.Listen("127.0.0.1:0", false)
+	addr, err := s.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

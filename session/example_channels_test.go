@@ -26,7 +26,7 @@ func ExampleSession_Join() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	addr, err := srv.Listen("127.0.0.1:0", false)
+	addr, err := srv.Listen("127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func TestHoldWhileTimeGoesOn(t *testing.T) {
 	defer s.Close()
 	k := &ticking{transport: s.tr}
 	s.tr = k
-	addr, err := s.Listen("127.0.0.1:0", false)
+	addr, err := s.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

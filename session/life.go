@@ -3,27 +3,11 @@ package session
 import (
 	"context"
 	"errors"
-	"net"
 	"time"
 
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
-
-// Listen adds an address, before Start: "host:port", ":port" or "unix:/path". reusePort lets
-// several processes share one TCP port. When it fails it may be called again. Where accepting fails later
-// the listener rests for a moment and goes on, and one that somebody has shut down (shutdown(2)) listens
-// again.
-//
-// Errors: those of the system; netpoll.ErrStopped after StopListening,
-// ErrReactorClosed after Close.
-func (s *Server) Listen(addr string, reusePort bool) (net.Addr, error) {
-	return s.reactor.Listen(netpoll.ListenConfig{Addr: addr, ReusePort: reusePort})
-}
-
-// StopListening closes all listeners: nobody can connect any more, and who is connected stays. Unix
-// sockets are removed. It cannot be undone.
-func (s *Server) StopListening() { s.reactor.StopAccepting() }
 
 // Start starts serving. It returns at once.
 //
@@ -57,7 +41,7 @@ func (s *Server) Start() error {
 // what is left is cut off, and Close called. The error is that of ctx if clients had to be cut off, and
 // that of Close.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(true)
+	s.drain()
 	s.reactor.StopAccepting()
 	// A handshake that was under way when draining was set may still open a session.
 	var err error
@@ -89,8 +73,15 @@ func (s *Server) Close() error {
 	return s.closeErr
 }
 
+// drain notes that the server is ending.
+func (s *Server) drain() {
+	if !s.draining.Swap(true) {
+		close(s.drained)
+	}
+}
+
 func (s *Server) close() (err error) {
-	s.draining.Store(true)
+	s.drain()
 	s.starting.Lock()
 	s.done = true
 	started := s.stopSweep != nil

@@ -54,7 +54,7 @@ func start(t *testing.T, cfg session.Config) (*session.Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := s.Listen("127.0.0.1:0", false)
+	addr, err := s.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func dialUnix(t testing.TB, cfg session.Config) *client {
 	}
 	t.Cleanup(func() { srv.Close() })
 	path := filepath.Join(t.TempDir(), "s")
-	if _, err := srv.Listen("unix:"+path, false); err != nil {
+	if _, err := srv.Listen("unix:" + path); err != nil {
 		t.Fatal(err)
 	}
 	if err := srv.Start(); err != nil {

@@ -6,16 +6,7 @@ import (
 	"sync/atomic"
 	"unicode/utf8"
 
-	"wsgateway/netpoll"
 	"wsgateway/wsproto"
-)
-
-// What Route.Outbound can be; see netpoll.Policy.
-const (
-	CloseSlow  = netpoll.CloseSlow
-	DropOldest = netpoll.DropOldest
-	DropNewest = netpoll.DropNewest
-	KeepLatest = netpoll.KeepLatest
 )
 
 // Send sends one message, text or binary. It never blocks. What the socket cannot take at once

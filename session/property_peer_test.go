@@ -55,7 +55,7 @@ func newParty(t *rapid.T, dir string, cfg session.Config) *party {
 	}
 	t.Cleanup(func() { _ = p.srv.Close() })
 	p.addr = filepath.Join(dir, "s")
-	if _, err = p.srv.Listen("unix:"+p.addr, false); err == nil {
+	if _, err = p.srv.Listen("unix:" + p.addr); err == nil {
 		err = p.srv.Start()
 	}
 	if err != nil {

@@ -158,7 +158,7 @@ func newCrowd(b *testing.B, network string, n int) *crowd {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = c.srv.Close() })
-	addr, err := c.srv.Listen(listen, false)
+	addr, err := c.srv.Listen(listen)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -39,6 +39,7 @@ type Server struct {
 
 	open     atomic.Int64 // sessions between OnOpen and OnClose
 	draining atomic.Bool
+	drained  chan struct{} // closed when draining becomes true
 	stats    stats
 
 	sweeping  sync.WaitGroup
@@ -55,7 +56,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, bufs: newBuffers(cfg.InboundBytes)}
+	s := &Server{cfg: cfg, log: cfg.Logger, bufs: newBuffers(cfg.InboundBytes), drained: make(chan struct{})}
 	if s.ids, err = newIDs(); err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func prepare(c *config, log *slog.Logger) (g *gateway, err error) {
 
 func (g *gateway) listen() error {
 	for _, addr := range g.config.listen {
-		a, err := g.server.Listen(addr, g.config.reusePort && !strings.HasPrefix(addr, "unix:"))
+		a, err := g.server.ListenWith(session.ListenConfig{Addr: addr, ReusePort: g.config.reusePort && !strings.HasPrefix(addr, "unix:")})
 		if err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ func newServer(listen string, log *slog.Logger) (*session.Server, net.Addr, erro
 		return nil, nil, err
 	}
 	c.srv = srv // before Start, and so before any call of the handler
-	addr, err := srv.Listen(listen, false)
+	addr, err := srv.Listen(listen)
 	if err == nil {
 		err = srv.Start()
 	}

@@ -57,7 +57,7 @@ func newServer(listen string, log *slog.Logger) (*session.Server, net.Addr, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	addr, err := srv.Listen(listen, false)
+	addr, err := srv.Listen(listen)
 	if err == nil {
 		err = srv.Start()
 	}

@@ -78,7 +78,7 @@ func newServer(listen string, symbols, watch int, log *slog.Logger) (*market, ne
 	if err != nil {
 		return nil, nil, err
 	}
-	addr, err := m.srv.Listen(listen, false)
+	addr, err := m.srv.Listen(listen)
 	if err == nil {
 		err = m.srv.Start()
 	}

@@ -22,7 +22,7 @@ func ServeOn(t testing.TB, cfg session.Config, addr string) (*session.Server, st
 		t.Fatalf("NewServer: %v", err)
 	}
 	t.Cleanup(func() { end(t, s) })
-	a, err := s.Listen(addr, false)
+	a, err := s.Listen(addr)
 	if err != nil {
 		t.Fatalf("listening on %s: %v", addr, err)
 	}

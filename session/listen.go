@@ -1,0 +1,74 @@
+package session
+
+import (
+	"errors"
+	"net"
+)
+
+// ErrServerClosed is returned by Serve and ListenAndServe after Shutdown or Close.
+var ErrServerClosed = errors.New("session: server closed")
+
+// ListenAndServe listens on addr, see Listen, and serves until Shutdown or Close is called. It
+// returns ErrServerClosed then, at once: Shutdown may still be waiting for clients.
+//
+// Errors: those of Listen and Start.
+func (s *Server) ListenAndServe(addr string) error {
+	if _, err := s.Listen(addr); err != nil {
+		return err
+	}
+	return s.serve()
+}
+
+// Serve serves the clients that connect to ln, a *net.TCPListener or *net.UnixListener, until
+// Shutdown or Close is called. It returns ErrServerClosed then, at once. It may be called several
+// times, each call with a listener of its own. See ListenOn for what becomes of ln.
+//
+// Errors: those of ListenOn and Start.
+func (s *Server) Serve(ln net.Listener) error {
+	if err := s.ListenOn(ln); err != nil {
+		return err
+	}
+	return s.serve()
+}
+
+func (s *Server) serve() error {
+	if err := s.Start(); err != nil && !errors.Is(err, ErrStarted) {
+		if s.Draining() {
+			return ErrServerClosed
+		}
+		return err
+	}
+	<-s.drained
+	return ErrServerClosed
+}
+
+// Listen adds an address: "host:port", ":port" or "unix:/path". Before Start nobody is accepted
+// there, afterwards clients are accepted at once. It is ListenWith with the defaults.
+//
+// Errors: those of ListenWith.
+func (s *Server) Listen(addr string) (net.Addr, error) {
+	return s.reactor.Listen(ListenConfig{Addr: addr})
+}
+
+// ListenWith adds the address of lc. When it fails it may be called again. Where accepting fails
+// later, the listener rests for a moment and goes on. A socket that somebody has shut down
+// (shutdown(2)) listens again.
+//
+// Errors: those of the system; ErrStopped after StopListening, ErrReactorClosed after Close.
+func (s *Server) ListenWith(lc ListenConfig) (net.Addr, error) { return s.reactor.Listen(lc) }
+
+// ListenOn adds a listener of package net, a *net.TCPListener or *net.UnixListener. On success it
+// belongs to the server. On an error it remains the caller's.
+//
+// Errors: those of ListenWith.
+func (s *Server) ListenOn(ln net.Listener) error { return s.reactor.ListenOn(ln) }
+
+// ListenFD adds a listening descriptor that the process has inherited, from systemd for instance
+// (sd_listen_fds(3)). On success it belongs to the server. On an error it remains the caller's.
+//
+// Errors: those of ListenWith.
+func (s *Server) ListenFD(fd int) (net.Addr, error) { return s.reactor.ListenFD(fd) }
+
+// StopListening closes all listeners: nobody can connect any more, and clients that are connected
+// stay. Unix sockets are removed. It cannot be undone.
+func (s *Server) StopListening() { s.reactor.StopAccepting() }
