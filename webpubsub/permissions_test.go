@@ -131,7 +131,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 	}
 	_, _, addr := start(t, webpubsub.Config{Authorize: authorize}, session.Config{})
 	for query, want := range map[string]int{"refused": 403, "control": 500, "C1": 500, "long": 500, "other": 500} {
-		got := wstest.Refused(t, addr, "/channels?"+query, ws.Dialer{Protocols: []string{webpubsub.Subprotocol}})
+		got := wstest.Status(t, addr, "/channels?"+query, ws.Dialer{Protocols: []string{webpubsub.Subprotocol}})
 		if got != want {
 			t.Errorf("%s: status %d, want %d", query, got, want)
 		}

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -14,10 +11,11 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 	"go.uber.org/goleak"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
+	"wsgateway/wsproto"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,23 +72,7 @@ func TestAdmission(t *testing.T) {
 		{"/?name=%ff", "", 400},
 		{"/?name=" + strings.Repeat("x", 25), "", 400},
 	} {
-		header := http.Header{}
-		if tt.origin != "" {
-			header.Set("Origin", tt.origin)
-		}
-		conn, br, _, err := ws.Dialer{Header: ws.HandshakeHeaderHTTP(header)}.Dial(t.Context(), "ws://"+addr+tt.path)
-		status := 101
-		if refused, ok := errors.AsType[ws.StatusError](err); ok {
-			status = int(refused)
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		if conn != nil {
-			conn.Close()
-		}
-		if br != nil {
-			ws.PutReader(br)
-		}
+		status := wstest.Status(t, addr, tt.path, wstest.From(tt.origin))
 		if status != tt.status {
 			t.Errorf("%s from %q: %d, want %d", tt.path, tt.origin, status, tt.status)
 		}
@@ -119,24 +101,20 @@ func TestFlood(t *testing.T) {
 	_, addr := start(t)
 	for name, tt := range map[string]struct {
 		send func(c *client)
-		want ws.StatusCode
+		want wsproto.StatusCode
 	}{
 		"too many": {func(c *client) {
 			for range 2 * burst { // the server may close before all are sent
-				_ = wsutil.WriteClientText(c, []byte("spam"))
+				_ = c.TrySend(ws.NewTextFrame([]byte("spam")))
 			}
-		}, ws.StatusPolicyViolation},
-		"too big": {func(c *client) { c.say(strings.Repeat("x", 2001)) }, ws.StatusMessageTooBig},
-		"binary": {func(c *client) {
-			if err := wsutil.WriteClientBinary(c, []byte("x")); err != nil {
-				c.t.Fatal(err)
-			}
-		}, ws.StatusUnsupportedData},
+		}, 1008},
+		"too big": {func(c *client) { c.say(strings.Repeat("x", 2001)) }, 1009},
+		"binary":  {func(c *client) { c.SendBinary([]byte("x")) }, 1003},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, addr, "/")
 			tt.send(c)
-			c.wantClose(tt.want)
+			c.AnswerClose(tt.want)
 		})
 	}
 	// The rate itself, without waiting for it.
@@ -165,11 +143,10 @@ func TestFullRoom(t *testing.T) {
 		dial(t, addr, "/").want("^guest#.* joins") // which it is told when it is in
 	}
 	if n := srv.MemberCount("lobby"); n != maxRoom {
-		t.Fatalf("%d members", n)
+		t.Fatalf("%d members, want %d", n, maxRoom)
 	}
-	_, _, _, err := ws.Dial(t.Context(), "ws://"+addr+"/")
-	if status, ok := errors.AsType[ws.StatusError](err); !ok || status != 503 {
-		t.Errorf("one more: %v", err)
+	if status := wstest.Status(t, addr, "/", ws.Dialer{}); status != http.StatusServiceUnavailable {
+		t.Errorf("one more: status %d, want %d", status, http.StatusServiceUnavailable)
 	}
 	dial(t, addr, "/other").want("where 1 are now")
 }
@@ -180,16 +157,16 @@ func TestShutdown(t *testing.T) {
 	ann.want("^ann#.* joins")
 	ann.want("^bob#.* joins")
 	bob.want("^bob#.* joins")
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), wstest.Patience)
 		defer cancel()
 		done <- srv.Shutdown(ctx)
 	}()
-	ann.wantClose(ws.StatusGoingAway)
-	bob.wantClose(ws.StatusGoingAway)
-	if err := <-done; err != nil {
-		t.Error(err)
+	ann.AnswerClose(1001)
+	bob.AnswerClose(1001)
+	if err := wstest.Receive(t, done, "the end of Shutdown"); err != nil {
+		t.Errorf("Shutdown: %v, want nil", err)
 	}
 }
 
@@ -200,74 +177,28 @@ func start(t *testing.T) (*session.Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		srv.Close()
-		http.DefaultClient.CloseIdleConnections()
-		if st := srv.Stats(); st.Sessions != 0 || st.HandlerPanics != 0 || st.Channels.Subscriptions != 0 {
-			t.Errorf("%d sessions, %d subscriptions are left; %d panics", st.Sessions, st.Channels.Subscriptions, st.HandlerPanics)
-		}
-	})
+	t.Cleanup(func() { wstest.End(t, srv) })
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return srv, addr.String()
 }
 
-// client reads through br, which may hold what came together with the answer to the handshake.
-type client struct {
-	t *testing.T
-	net.Conn
-	br *bufio.Reader
-}
-
-func (c *client) Read(p []byte) (int, error) { return c.br.Read(p) }
+// client is somebody in a room.
+type client struct{ *wstest.Client }
 
 func dial(t *testing.T, addr, path string) *client {
 	t.Helper()
-	conn, br, _, err := ws.Dial(t.Context(), "ws://"+addr+path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	if br == nil {
-		br = bufio.NewReader(conn)
-	}
-	return &client{t, conn, br}
+	return &client{wstest.Dial(t, addr, path)}
 }
 
-func (c *client) say(text string) {
-	c.t.Helper()
-	if err := wsutil.WriteClientText(c, []byte(text)); err != nil {
-		c.t.Fatal(err)
-	}
-}
+func (c *client) say(text string) { c.Helper(); c.SendText(text) }
 
 // want reads one line.
 func (c *client) want(pattern string) {
-	c.t.Helper()
-	line, err := wsutil.ReadServerText(c)
-	if err != nil || !regexp.MustCompile(pattern).Match(line) {
-		c.t.Fatalf("read %q, %v, want %s", line, err, pattern)
+	c.Helper()
+	if line := c.ReadText(); !regexp.MustCompile(pattern).MatchString(line) {
+		c.Fatalf("read %q, want %s", line, pattern)
 	}
 }
 
-// wantClose reads until the server closes. It answers.
-func (c *client) wantClose(want ws.StatusCode) {
-	c.t.Helper()
-	var lines []string
-	for {
-		line, err := wsutil.ReadServerText(c)
-		if closed, ok := errors.AsType[wsutil.ClosedError](err); ok && closed.Code == want {
-			return
-		}
-		if err != nil {
-			c.t.Fatalf("%v after %q, want %d", err, lines, want)
-		}
-		lines = append(lines, string(line))
-	}
-}
-
-func (c *client) leave() {
-	c.t.Helper()
-	if err := ws.WriteFrame(c, ws.MaskFrame(ws.NewCloseFrame(nil))); err != nil {
-		c.t.Fatal(err)
-	}
-}
+// leave ends the session, and does not wait for the answer.
+func (c *client) leave() { c.Helper(); c.Send(ws.NewCloseFrame(nil)) }

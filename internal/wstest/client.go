@@ -59,17 +59,27 @@ func DialWith(t testing.TB, addr, path string, d ws.Dialer) *Client {
 	return c
 }
 
-// Refused does an opening handshake that is refused, and returns the HTTP status.
-func Refused(t testing.TB, addr, path string, d ws.Dialer) int {
+// Status does an opening handshake and returns its HTTP status: 101, or that of a refusal.
+func Status(t testing.TB, addr, path string, d ws.Dialer) int {
 	t.Helper()
 	conn := Connect(t, addr)
 	defer conn.Close()
 	_, err := Handshake(t, conn, path, d)
-	status, ok := errors.AsType[ws.StatusError](err)
-	if !ok {
-		t.Fatalf("opening handshake for %s: error %v, want a refusal", path, err)
+	if refused, ok := errors.AsType[ws.StatusError](err); ok {
+		return int(refused)
 	}
-	return int(status)
+	if err != nil {
+		t.Fatalf("opening handshake with %s%s: %v, want an HTTP status", addr, path, err)
+	}
+	return 101
+}
+
+// From returns a dialer of a web page with this origin, of no web page if it is "".
+func From(origin string) ws.Dialer {
+	if origin == "" {
+		return ws.Dialer{}
+	}
+	return ws.Dialer{Header: ws.HandshakeHeaderHTTP{"Origin": {origin}}}
 }
 
 // Handshake does the opening handshake on a connection. Its Host is the address of the other side,

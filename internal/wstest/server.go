@@ -21,7 +21,7 @@ func ServeOn(t testing.TB, cfg session.Config, addr string) (*session.Server, st
 	if err != nil {
 		t.Fatalf("NewServer: %v", err)
 	}
-	t.Cleanup(func() { end(t, s) })
+	t.Cleanup(func() { closeEmpty(t, s) })
 	a, err := s.Listen(addr)
 	if err != nil {
 		t.Fatalf("listening on %s: %v", addr, err)
@@ -35,8 +35,18 @@ func ServeOn(t testing.TB, cfg session.Config, addr string) (*session.Server, st
 	return s, a.String()
 }
 
-// end closes a server, and fails the test if something is left in it.
-func end(t testing.TB, s *session.Server) {
+// End closes a server, and fails the test if something is left in it or if a handler has panicked.
+func End(t testing.TB, s *session.Server) {
+	t.Helper()
+	closeEmpty(t, s)
+	if n := s.Stats().HandlerPanics; n != 0 {
+		t.Errorf("%d panics of handlers, want none", n)
+	}
+}
+
+// closeEmpty closes a server, and fails the test if something is left in it.
+func closeEmpty(t testing.TB, s *session.Server) {
+	t.Helper()
 	s.Close()
 	st := s.Stats()
 	for what, n := range map[string]int64{
