@@ -7,7 +7,6 @@ import (
 
 	"wsgateway/session"
 	"wsgateway/target"
-	"wsgateway/wsproto"
 )
 
 // Target sends every message to all sessions of its routes, the sender included. The message is
@@ -44,7 +43,7 @@ func (*Target) Counters() []target.Counter { return nil }
 func (*Target) Close(context.Context) error { return nil }
 
 // OnOpen implements session.Handler.
-func (t *Target) OnOpen(s session.Session, _ *wsproto.Request) {
+func (t *Target) OnOpen(s session.Session, _ *session.Request) {
 	_ = s.Join(t.channel) // fails for a session that has ended
 }
 
@@ -52,7 +51,7 @@ func (t *Target) OnOpen(s session.Session, _ *wsproto.Request) {
 // nobody. Its sender is closed with 1013, because nothing else would tell it.
 func (t *Target) OnMessage(s session.Session, m session.Message) {
 	if s.Server().Publish(t.channel, session.Prepare(m.Opcode, m.Data)) != nil {
-		_ = s.Close(wsproto.StatusTryAgainLater, "too many messages")
+		_ = s.Close(session.StatusTryAgainLater, "too many messages")
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"wsgateway/session"
 	"wsgateway/target"
-	"wsgateway/wsproto"
 )
 
 // Target sends every message back to its sender. The zero value is ready. It is both a
@@ -27,7 +26,7 @@ func (Target) Counters() []target.Counter { return nil }
 func (Target) Close(context.Context) error { return nil }
 
 // OnOpen implements session.Handler.
-func (Target) OnOpen(session.Session, *wsproto.Request) {}
+func (Target) OnOpen(session.Session, *session.Request) {}
 
 // OnMessage implements session.Handler. It never blocks.
 func (Target) OnMessage(s session.Session, m session.Message) {

@@ -11,7 +11,6 @@ import (
 
 	"wsgateway/session"
 	"wsgateway/target"
-	"wsgateway/wsproto"
 )
 
 // Subprotocol is what a client has to offer in Sec-WebSocket-Protocol.
@@ -91,14 +90,14 @@ func (t *Target) Routes(path string) []session.Route {
 func (*Target) Close(context.Context) error { return nil }
 
 // farewell tells a client why it is about to be disconnected.
-func farewell(_ session.Session, code wsproto.StatusCode, reason string) []byte {
+func farewell(_ session.Session, code session.StatusCode, reason string) []byte {
 	if reason == "" {
 		reason = code.Name()
 	}
 	return appendDisconnected(nil, reason)
 }
 
-var errSubprotocol = wsproto.Refusal(http.StatusBadRequest, "this path speaks the subprotocol "+Subprotocol+" only: offer it in Sec-WebSocket-Protocol")
+var errSubprotocol = session.Refusal(http.StatusBadRequest, "this path speaks the subprotocol "+Subprotocol+" only: offer it in Sec-WebSocket-Protocol")
 
 // upgrade decides about a handshake, and makes the client's state.
 func (t *Target) upgrade(u *session.Upgrade) error {

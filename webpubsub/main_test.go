@@ -11,7 +11,6 @@ import (
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/webpubsub"
-	"wsgateway/wsproto"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -94,7 +93,7 @@ func (c *client) refused(request, name string) {
 func (c *client) quiet() { c.Helper(); c.ask(`{"type":"ping"}`, `{"type":"pong"}`) }
 
 // declined expects the end of the session, after a message that says so.
-func (c *client) declined(code wsproto.StatusCode) {
+func (c *client) declined(code session.StatusCode) {
 	c.Helper()
 	if got := c.read(); !strings.HasPrefix(got, `{"type":"system","event":"disconnected","message":"`) {
 		c.Fatalf("read %s, want that we are disconnected", got)

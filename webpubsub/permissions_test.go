@@ -11,7 +11,6 @@ import (
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/webpubsub"
-	"wsgateway/wsproto"
 )
 
 func TestGrant(t *testing.T) {
@@ -119,7 +118,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 	authorize := func(u *session.Upgrade) (p webpubsub.Permissions, err error) {
 		switch string(u.Request.RawQuery) {
 		case "refused":
-			return p, wsproto.Refusal(http.StatusForbidden, "no")
+			return p, session.Refusal(http.StatusForbidden, "no")
 		case "control":
 			return webpubsub.Permissions{UserID: "a\n"}, nil
 		case "C1":

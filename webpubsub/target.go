@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"wsgateway/session"
-	"wsgateway/wsproto"
 )
 
 // client is the state of one session, its Session.Value. Only the calls of its handler use it, which
@@ -39,7 +38,7 @@ func (w *scratch) free() {
 // What a send returns is not looked at: a session that cannot be sent to ends by itself.
 
 // OnOpen implements session.Handler.
-func (t *Target) OnOpen(s session.Session, _ *wsproto.Request) {
+func (t *Target) OnOpen(s session.Session, _ *session.Request) {
 	c, ok := s.Value().(*client)
 	if !ok {
 		return // it has ended
@@ -47,7 +46,7 @@ func (t *Target) OnOpen(s session.Session, _ *wsproto.Request) {
 	w := scratches.Get().(*scratch)
 	defer w.free()
 	w.out = appendConnected(w.out[:0], c.may.UserID, s.ID())
-	_ = s.Send(wsproto.OpText, w.out)
+	_ = s.Send(session.OpText, w.out)
 	if c.may.UserID != "" {
 		_ = s.SetUser(c.may.UserID) // has been checked; the session is in no channel yet
 	}
@@ -59,7 +58,7 @@ func (t *Target) OnMessage(s session.Session, m session.Message) { t.message(s, 
 // OnBinary implements session.BinaryHandler: a binary message carries the same as text.
 func (t *Target) OnBinary(s session.Session, p []byte) {
 	if !utf8.Valid(p) {
-		t.decline(s, wsproto.StatusInvalidPayload, "not UTF-8")
+		t.decline(s, session.StatusInvalidPayload, "not UTF-8")
 		return
 	}
 	t.message(s, p)
@@ -78,7 +77,7 @@ func (t *Target) message(s session.Session, p []byte) {
 	var err error
 	r := &w.req
 	if w.names, err = parse(p, w.names[:0], r); err != nil {
-		t.decline(s, wsproto.StatusPolicyViolation, err.Error())
+		t.decline(s, session.StatusPolicyViolation, err.Error())
 		return
 	}
 	known := ackNew
@@ -93,12 +92,12 @@ func (t *Target) message(s session.Session, p []byte) {
 		_ = s.SendText(pong)
 		return
 	case r.kind == kindUnknown && !r.hasAck:
-		t.decline(s, wsproto.StatusPolicyViolation, "unknown type")
+		t.decline(s, session.StatusPolicyViolation, "unknown type")
 		return
 	case known == ackServed:
 		t.counts.duplicates.Add(1)
 		w.out = appendAck(w.out[:0], r.ackID, "Duplicate", "a request with this ackId has been served")
-		_ = s.Send(wsproto.OpText, w.out)
+		_ = s.Send(session.OpText, w.out)
 		return
 	}
 	why, text := refusedOld, "this ackId is older than the ones that are remembered"
@@ -133,11 +132,11 @@ func (t *Target) answer(s session.Session, c *client, w *scratch, why reason, te
 		}
 		return
 	}
-	_ = s.Send(wsproto.OpText, w.out)
+	_ = s.Send(session.OpText, w.out)
 }
 
 // decline ends a session whose client does not speak the protocol.
-func (t *Target) decline(s session.Session, code wsproto.StatusCode, why string) {
+func (t *Target) decline(s session.Session, code session.StatusCode, why string) {
 	t.counts.malformed.Add(1)
 	_ = s.Close(code, why) // see farewell
 }
@@ -198,7 +197,7 @@ func (t *Target) publish(s session.Session, c *client, w *scratch, group string)
 		return why, text
 	}
 	w.out = appendMessage(w.out[:0], c.may.UserID, group, r.dataType, r.data)
-	m := session.Prepare(wsproto.OpText, w.out)
+	m := session.Prepare(session.OpText, w.out)
 	var err error
 	if r.noEcho {
 		err = s.Server().Publish(t.cfg.Prefix+group, m, s)

@@ -11,7 +11,6 @@ import (
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/webpubsub"
-	"wsgateway/wsproto"
 )
 
 var open = webpubsub.Config{Open: true}
@@ -260,7 +259,7 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	var h session.Handler = target
-	if _, ok := h.(session.BinaryHandler); !ok || target.Routes("/x")[0].Path != "/x" || target.Routes("/x")[0].Only != wsproto.Opcode(0) {
+	if _, ok := h.(session.BinaryHandler); !ok || target.Routes("/x")[0].Path != "/x" || target.Routes("/x")[0].Only != session.Opcode(0) {
 		t.Error("a target takes binary messages as well, at any path")
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"unicode"
 
 	"wsgateway/session"
-	"wsgateway/wsproto"
 )
 
 const (
@@ -52,11 +51,11 @@ func (m *member) mayTalk(now time.Time) bool {
 // admit decides about a handshake: before a session exists, and with an HTTP status if it is not to.
 func (c *chat) admit(u *session.Upgrade) error {
 	if !sameOrigin(u.Request) {
-		return wsproto.ErrForbidden
+		return session.ErrForbidden
 	}
 	room, ok := roomOf(u.Request)
 	if !ok {
-		return wsproto.ErrNotFound
+		return session.ErrNotFound
 	}
 	query, _ := url.ParseQuery(string(u.Request.RawQuery)) // what is malformed is left out
 	name := query.Get("name")
@@ -64,10 +63,10 @@ func (c *chat) admit(u *session.Upgrade) error {
 		name = "guest"
 	}
 	if !word.MatchString(name) {
-		return wsproto.Refusal(400, "a name has up to 24 letters and digits")
+		return session.Refusal(400, "a name has up to 24 letters and digits")
 	}
 	if c.srv.MemberCount(room) >= maxRoom { // a few more if they come at the same moment
-		return wsproto.ErrOverloaded
+		return session.ErrOverloaded
 	}
 	u.Value = &member{name: name, room: room, tokens: burst, since: time.Now()}
 	return nil
@@ -77,7 +76,7 @@ func (c *chat) admit(u *session.Upgrade) error {
 // browsers always send Origin. Without it any page on the web could talk here in the name of
 // whoever looks at it, with his cookies and from within his network. Where the name of the
 // service is known, Route.Origins does that, and holds against DNS rebinding too.
-func sameOrigin(r *wsproto.Request) bool {
+func sameOrigin(r *session.Request) bool {
 	if r.Origin == nil {
 		return true
 	}
@@ -86,7 +85,7 @@ func sameOrigin(r *wsproto.Request) bool {
 }
 
 // roomOf returns the room that a path stands for.
-func roomOf(r *wsproto.Request) (room string, ok bool) {
+func roomOf(r *session.Request) (room string, ok bool) {
 	if string(r.Path) == "/" {
 		return "lobby", true
 	}
@@ -95,7 +94,7 @@ func roomOf(r *wsproto.Request) (room string, ok bool) {
 }
 
 // OnOpen implements session.Handler.
-func (c *chat) OnOpen(s session.Session, _ *wsproto.Request) {
+func (c *chat) OnOpen(s session.Session, _ *session.Request) {
 	m := s.Value().(*member) // of admit
 	m.name += "#" + s.ID()[:6]
 	c.members.Store(s, m)
@@ -110,7 +109,7 @@ func (c *chat) OnMessage(s session.Session, msg session.Message) {
 	v, _ := c.members.Load(s)
 	m := v.(*member)
 	if !m.mayTalk(time.Now()) {
-		_ = s.Close(wsproto.StatusPolicyViolation, "too many messages")
+		_ = s.Close(session.StatusPolicyViolation, "too many messages")
 		return
 	}
 	// One line and no control characters, so that nobody can forge what another one says. What is
@@ -139,5 +138,5 @@ func (c *chat) OnClose(s session.Session, _ session.CloseInfo) {
 
 // tell sends a line to everybody in a room. It is encoded once, and nobody is waited for.
 func (c *chat) tell(room, format string, args ...any) error {
-	return c.srv.Publish(room, session.Prepare(wsproto.OpText, fmt.Appendf(nil, format, args...)))
+	return c.srv.Publish(room, session.Prepare(session.OpText, fmt.Appendf(nil, format, args...)))
 }

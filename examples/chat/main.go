@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"wsgateway/session"
-	"wsgateway/wsproto"
 )
 
 //go:embed page.html
@@ -38,7 +37,7 @@ func newServer(listen string, log *slog.Logger) (*session.Server, net.Addr, erro
 		Logger: log,
 		Routes: []session.Route{{
 			Path: "/*", Mode: session.NeverBlocks, // every path, since a path is a room
-			Only:       wsproto.OpText, // binary messages end a session with 1003
+			Only:       session.OpText, // binary messages end a session with 1003
 			MaxMessage: 2000,           // larger ones with 1009: each is sent to a whole room
 			// Outbound stays CloseSlow: who does not read what the others say is closed with
 			// 1013. A chat with holes in it would be worse.
@@ -63,13 +62,13 @@ func newServer(listen string, log *slog.Logger) (*session.Server, net.Addr, erro
 }
 
 // servePage answers requests that are plain HTTP. The page connects to where it came from.
-func servePage(r *wsproto.Request) *wsproto.Response {
+func servePage(r *session.Request) *session.Response {
 	if _, ok := roomOf(r); !ok {
 		return nil // 404
 	}
-	return &wsproto.Response{
+	return &session.Response{
 		Status: 200,
-		Header: []wsproto.Field{{Name: "Content-Type", Value: "text/html; charset=utf-8"}},
+		Header: []session.Field{{Name: "Content-Type", Value: "text/html; charset=utf-8"}},
 		Body:   page,
 	}
 }

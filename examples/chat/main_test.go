@@ -15,7 +15,6 @@ import (
 
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
-	"wsgateway/wsproto"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -101,7 +100,7 @@ func TestFlood(t *testing.T) {
 	_, addr := start(t)
 	for name, tt := range map[string]struct {
 		send func(c *client)
-		want wsproto.StatusCode
+		want session.StatusCode
 	}{
 		"too many": {func(c *client) {
 			for range 2 * burst { // the server may close before all are sent

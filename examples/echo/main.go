@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"wsgateway/session"
-	"wsgateway/wsproto"
 )
 
 func main() {
@@ -39,7 +38,7 @@ func newServer(listen string, log *slog.Logger) (*session.Server, net.Addr, erro
 			Handler: session.HandlerFuncs{
 				// Open, Message and Close of one session come one after the other; those of
 				// different sessions run at the same time. None of them may block.
-				Open: func(s session.Session, _ *wsproto.Request) {
+				Open: func(s session.Session, _ *session.Request) {
 					log.Info("opened", "session", s.ID(), "remote", s.RemoteAddr())
 				},
 				// Message gets text and binary alike. Sending never blocks, and m.Data may be

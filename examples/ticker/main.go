@@ -19,9 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"wsgateway/netpoll"
 	"wsgateway/session"
-	"wsgateway/wsproto"
 )
 
 //go:embed page.html
@@ -51,7 +49,7 @@ func newServer(listen string, symbols, watch int, log *slog.Logger) (*market, ne
 	m.srv, err = session.NewServer(session.Config{
 		Logger:          log,
 		SessionChannels: watch, // each symbol is a channel
-		Reactor: netpoll.Config{
+		Reactor: session.ReactorConfig{
 			// What waits for a client that does not read is the latest price of each symbol it
 			// watches, and the last one of each that it has watched meanwhile: at most as many as
 			// there are symbols, however often it changes its mind. The rest is for what is being
@@ -61,15 +59,15 @@ func newServer(listen string, symbols, watch int, log *slog.Logger) (*market, ne
 		},
 		Routes: []session.Route{{
 			Path: "/", Mode: session.NeverBlocks,
-			Only:       wsproto.OpText,
+			Only:       session.OpText,
 			MaxMessage: int64(watch*8 + 1000), // as long as it takes to name them all
 			Outbound:   session.KeepLatest,
 			OnUpgrade:  checkOrigin,
 			Handler:    m,
-			HTTP: func(*wsproto.Request) *wsproto.Response {
-				return &wsproto.Response{
+			HTTP: func(*session.Request) *session.Response {
+				return &session.Response{
 					Status: 200,
-					Header: []wsproto.Field{{Name: "Content-Type", Value: "text/html; charset=utf-8"}},
+					Header: []session.Field{{Name: "Content-Type", Value: "text/html; charset=utf-8"}},
 					Body:   page,
 				}
 			},

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"wsgateway/session"
-	"wsgateway/wsproto"
 )
 
 // maxSymbols is how many names of three letters there are.
@@ -52,7 +51,7 @@ func newMarket(symbols, watch int) *market {
 		m.bySymbol[name] = q
 	}
 	p, _ := json.Marshal(map[string]any{"symbols": names, "watch": watch}) // strings and a number
-	m.welcome = session.Prepare(wsproto.OpText, p)
+	m.welcome = session.Prepare(session.OpText, p)
 	return m
 }
 
@@ -102,7 +101,7 @@ func (m *market) publish(q *quote, move bool) error {
 	if m.srv.MemberCount(q.symbol) == 0 {
 		return nil // saves encoding it; who joins now waits for the lock, and sends itself the price
 	}
-	err := m.srv.Publish(q.symbol, session.PrepareKeyed(q.symbol, wsproto.OpText, q.message()))
+	err := m.srv.Publish(q.symbol, session.PrepareKeyed(q.symbol, session.OpText, q.message()))
 	if err != nil { // ErrBusy: too much waits to be sent to thousands of clients. Nobody has got it.
 		m.late[q] = true
 	}
@@ -110,7 +109,7 @@ func (m *market) publish(q *quote, move bool) error {
 }
 
 // OnOpen implements session.Handler.
-func (m *market) OnOpen(s session.Session, _ *wsproto.Request) { _ = s.SendPrepared(m.welcome) }
+func (m *market) OnOpen(s session.Session, _ *session.Request) { _ = s.SendPrepared(m.welcome) }
 
 // OnClose implements session.Handler. The session has left its channels by itself.
 func (m *market) OnClose(session.Session, session.CloseInfo) {}
@@ -126,7 +125,7 @@ func (m *market) OnMessage(s session.Session, msg session.Message) {
 	}
 	if err != nil {
 		p, _ := json.Marshal(map[string]string{"error": err.Error()}) // a string
-		_ = s.Send(wsproto.OpText, p)                                 // no key: it is never replaced
+		_ = s.Send(session.OpText, p)                                 // no key: it is never replaced
 	}
 }
 
@@ -151,7 +150,7 @@ func (m *market) change(s session.Session, subscribe, unsubscribe []string) erro
 		}
 		q := m.bySymbol[symbol]
 		q.mu.Lock()
-		err := s.SendKeyed(symbol, wsproto.OpText, q.message())
+		err := s.SendKeyed(symbol, session.OpText, q.message())
 		q.mu.Unlock()
 		if err != nil {
 			return nil
@@ -168,7 +167,7 @@ func checkOrigin(u *session.Upgrade) error {
 	}
 	_, host, ok := strings.Cut(string(u.Request.Origin), "://")
 	if !ok || !strings.EqualFold(host, string(u.Request.Host)) {
-		return wsproto.ErrForbidden
+		return session.ErrForbidden
 	}
 	return nil
 }

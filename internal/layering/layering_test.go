@@ -26,19 +26,19 @@ var allowed = []struct {
 	{"netpoll", []string{"internal/slab", "internal/counter"}},
 	{"session", []string{"netpoll", "wsproto", "internal/slab", "internal/counter"}},
 
-	{"internal/wstest", []string{"session", "wsproto"}}, // imported by tests alone
+	{"internal/wstest", []string{"session"}}, // imported by tests alone
 
 	{"target", []string{"session"}},
-	{"echo", []string{"target", "session", "wsproto"}},
-	{"broadcast", []string{"target", "session", "wsproto"}},
-	{"webpubsub", []string{"target", "session", "wsproto"}},
+	{"echo", []string{"target", "session"}},
+	{"broadcast", []string{"target", "session"}},
+	{"webpubsub", []string{"target", "session"}},
 
 	{"metrics", []string{"target", "session", "internal/counter"}},
 	{"cmd/gateway", []string{"metrics", "echo", "broadcast", "webpubsub", "target", "session", "netpoll", "wsproto"}},
 
-	{"examples/echo", []string{"session", "wsproto"}},
-	{"examples/chat", []string{"session", "wsproto"}},
-	{"examples/ticker", []string{"session", "netpoll", "wsproto"}},
+	{"examples/echo", []string{"session"}},
+	{"examples/chat", []string{"session"}},
+	{"examples/ticker", []string{"session"}},
 }
 
 // linuxOnly holds no code, only a line for other systems. Every package may import it.

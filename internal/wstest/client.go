@@ -11,7 +11,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"wsgateway/wsproto"
+	"wsgateway/session"
 )
 
 // Client is a WebSocket client. Its methods fail the test where something goes wrong, and belong to
@@ -173,17 +173,17 @@ func (c *Client) WantText(text string) { c.Helper(); c.Want(ws.OpText, text) }
 
 // WantClose reads a Close frame with a code, past whatever comes before it, and then the end of the
 // connection. It does not answer.
-func (c *Client) WantClose(code wsproto.StatusCode) { c.Helper(); c.readClose(code); c.WantEOF() }
+func (c *Client) WantClose(code session.StatusCode) { c.Helper(); c.readClose(code); c.WantEOF() }
 
 // AnswerClose reads a Close frame with a code, past whatever comes before it, answers it, and reads
 // the end of the connection.
-func (c *Client) AnswerClose(code wsproto.StatusCode) {
+func (c *Client) AnswerClose(code session.StatusCode) {
 	c.Helper()
 	c.Send(c.readClose(code))
 	c.WantEOF()
 }
 
-func (c *Client) readClose(want wsproto.StatusCode) ws.Frame {
+func (c *Client) readClose(want session.StatusCode) ws.Frame {
 	c.Helper()
 	frames := 0
 	for {
@@ -195,10 +195,10 @@ func (c *Client) readClose(want wsproto.StatusCode) ws.Frame {
 			frames++
 			continue
 		}
-		code := wsproto.StatusNoStatus
+		code := session.StatusNoStatus
 		if len(f.Payload) > 0 {
 			got, _ := ws.ParseCloseFrameDataUnsafe(f.Payload)
-			code = wsproto.StatusCode(got)
+			code = session.StatusCode(got)
 		}
 		if code != want {
 			c.Fatalf("Close frame with %d %q, want %d", code, f.Payload[min(2, len(f.Payload)):], want)
@@ -219,6 +219,6 @@ func (c *Client) WantEOF() {
 func (c *Client) Leave() {
 	c.Helper()
 	c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
-	c.readClose(wsproto.StatusNormal)
+	c.readClose(session.StatusNormal)
 	c.WantEOF()
 }
