@@ -293,17 +293,20 @@ func TestStalledWriter(t *testing.T) {
 }
 
 func TestDeadline(t *testing.T) {
+	armed := make(chan struct{}, 2)
 	notices := make(chan netpoll.Reason, 1)
 	h := &funcs{
-		opened: func(t *netpoll.Turn) { t.SetDeadline(time.Second) },
+		opened: func(t *netpoll.Turn) { t.SetDeadline(time.Second); armed <- struct{}{} },
 		data:   func(t *netpoll.Turn, p []byte) { t.SetDeadline(0); _ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, p) },
 		notice: func(t *netpoll.Turn, why netpoll.Reason) { notices <- why; t.CloseFlushed(true) },
 	}
 	r, addr := start(t, netpoll.Config{}, h)
 	kept, late := dial(t, addr), dial(t, addr)
 	talk(t, kept)
-	eventually(t, "both are open", func() bool { return r.Stats().Conns == 2 })
+	// A connection counts before Opened has returned: only its deadline tells that it can expire.
+	eventually(t, "both have their deadlines", func() bool { return len(armed) == 2 })
 	tick(r, 2*time.Second)
+	eventually(t, "the deadline is noticed", func() bool { return len(notices) == 1 })
 	if why := <-notices; why&netpoll.Deadline == 0 {
 		t.Errorf("notice %b", why)
 	}

@@ -61,9 +61,9 @@ func tick(r *netpoll.Reactor, d time.Duration) {
 // eventually waits until cond holds.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); runtime.Gosched() {
+	for deadline := time.Now().Add(30 * time.Second); !cond(); runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 10 s until %s", what)
+			t.Fatalf("waited 30 s until %s", what)
 		}
 	}
 }
