@@ -24,7 +24,7 @@ func TestGrowth(t *testing.T) {
 		r := h.NewRegistry(nil)
 		subs := make([]Subscriptions, stay+come)
 		join := func(i int) {
-			if joined, err := r.Join(Member(1<<32|i), &subs[i], "x", 2); !joined || err != nil {
+			if joined, err := r.Join(1<<32|Member(i), &subs[i], "x", 2); !joined || err != nil {
 				t.Errorf("Join: %v, %v, want true, nil", joined, err)
 			}
 		}
@@ -59,7 +59,7 @@ func TestGrowth(t *testing.T) {
 				for i := stay + w; i < stay+come; i += 4 {
 					join(i)
 					if rand.IntN(2) == 0 {
-						m := Member(1<<32 | i)
+						m := 1<<32 | Member(i)
 						if !r.Leave(m, &subs[i], "x") || r.Leave(m, &subs[i], "x") {
 							t.Error("a member could not leave once")
 						}
@@ -74,7 +74,7 @@ func TestGrowth(t *testing.T) {
 			t.Fatal("the channel has not grown")
 		}
 		for i := range subs {
-			h.LeaveAll(Member(1<<32|i), &subs[i])
+			h.LeaveAll(1<<32|Member(i), &subs[i])
 		}
 		if r.shard("x").find("x") != nil || h.Stats().Channels != 0 {
 			t.Error("the channel is left")
@@ -89,7 +89,7 @@ func TestChannelWaitsForPublications(t *testing.T) {
 	r := h.NewRegistry(nil)
 	subs := make([]Subscriptions, smallLen+1)
 	for i := range subs {
-		if _, err := r.Join(Member(1<<32|i), &subs[i], "x", 1); err != nil {
+		if _, err := r.Join(1<<32|Member(i), &subs[i], "x", 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,7 +106,7 @@ func TestChannelWaitsForPublications(t *testing.T) {
 	publish()
 	publish()
 	for i := range subs {
-		h.LeaveAll(Member(1<<32|i), &subs[i])
+		h.LeaveAll(1<<32|Member(i), &subs[i])
 	}
 	first := r.shard("x").find("x")
 	if first == nil {
@@ -185,7 +185,7 @@ func TestLeavingPassesNobodyOver(t *testing.T) {
 	r := h.NewRegistry(nil)
 	subs := make([]Subscriptions, members)
 	for i := range subs {
-		if _, err := r.Join(Member(1<<32|i), &subs[i], "x", 1); err != nil {
+		if _, err := r.Join(1<<32|Member(i), &subs[i], "x", 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -194,8 +194,8 @@ func TestLeavingPassesNobodyOver(t *testing.T) {
 	}
 	<-to.reached // the first slice has been copied
 	for i := range smallLen / 2 {
-		h.LeaveAll(Member(1<<32|i), &subs[i])
-		h.LeaveAll(Member(1<<32|(members-1-i)), &subs[members-1-i])
+		h.LeaveAll(1<<32|Member(i), &subs[i])
+		h.LeaveAll(1<<32|Member(members-1-i), &subs[members-1-i])
 	}
 	close(to.gate)
 	if err := h.Drain(t.Context()); err != nil {
