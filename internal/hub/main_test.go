@@ -33,7 +33,7 @@ func startParts(t testing.TB, parts int, to deliverer) *hub.Hub {
 }
 
 // number returns the number of the member at an index. A member's index is not its number.
-func number(index int) hub.Member { return hub.Member(7<<32 | index) }
+func number(index int) hub.Member { return 7<<32 | hub.Member(index) }
 
 // join has the members with the indices 0 to n-1 join a channel.
 func join(t testing.TB, r *hub.Registry, channel string, subs []hub.Subscriptions) {
