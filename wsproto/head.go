@@ -106,7 +106,7 @@ func targetExcess(head []byte, from, limit int) (at int, ok bool) {
 	if method < 0 || at >= len(head) || from > at {
 		return 0, false
 	}
-	return at, bytes.IndexAny(head[method+1:at+1], " \r\n") < 0
+	return at, !bytes.ContainsAny(head[method+1:at+1], " \r\n")
 }
 
 // scanHead looks at p[from:] for the blank line, control characters and too many lines.
