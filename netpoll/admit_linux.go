@@ -45,12 +45,11 @@ func (r *Reactor) open(fd int, p peer, flags uint16) (Conn, *slot) {
 	s := r.slots.At(index)
 	gen := max(1, uint32(s.word.Load()>>32))
 	s.oflags, s.drain = flags, 0
-	s.kind.Store(kindInline)
 	s.cork.Store(0)
 	s.wmu.Lock()
-	s.fd, s.wflags, s.out = int32(fd), 0, 0
+	s.fd, s.wflags, s.queue = int32(fd), 0, 0
 	s.queued.Store(0)
-	s.word.Store(word(gen)<<32 | stateRunning)
+	s.word.Store(word(gen)<<32 | inline | stateRunning)
 	s.wmu.Unlock()
 	return MakeConn(index, gen), s
 }
@@ -66,7 +65,7 @@ func (r *Reactor) watch(c Conn, s *slot) error {
 	}
 	s.wmu.Lock()
 	s.fd = -1
-	r.freeQueue(s)
+	r.output.free(s)
 	s.wflags = 0
 	s.word.Store(word(c.Gen()+1) << 32)
 	s.wmu.Unlock()

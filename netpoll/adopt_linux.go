@@ -62,7 +62,7 @@ func (r *Reactor) Adopt(so Socket) (Conn, error) {
 	}
 	if len(so.Unsent) > 0 {
 		s.wmu.Lock()
-		_ = r.write(c, s, &outgoing{body: so.Unsent, msgs: 1, force: true}, nil) // its turn finds out what failed
+		_ = r.output.write(c, s, &outgoing{body: so.Unsent, msgs: 1, force: true}, nil) // its turn finds out what failed
 		s.wmu.Unlock()
 	}
 	s.admit()
@@ -162,14 +162,14 @@ func (t *Turn) Detach() (Socket, error) {
 		return Socket{}, ErrClosed
 	}
 	s.wmu.Lock()
-	t.spill(s)
-	r.flush(c, s)
+	r.output.spill(c, s, &t.cork)
+	r.output.flush(c, s)
 	if s.wflags&wBroken != 0 {
 		s.wmu.Unlock()
 		t.done = ErrWrite
 		return Socket{}, ErrClosed
 	}
-	so := Socket{FD: int(s.fd), Peer: r.peers.At(c.Index()).addrPort(), Unsent: r.takeQueue(s)}
+	so := Socket{FD: int(s.fd), Peer: r.peers.At(c.Index()).addrPort(), Unsent: r.output.take(s)}
 	s.fd = -1
 	s.wflags |= wFinal
 	s.wmu.Unlock()
@@ -180,24 +180,6 @@ func (t *Turn) Detach() (Socket, error) {
 	}
 	t.done, t.rst = ErrDetached, false
 	return so, nil
-}
-
-// takeQueue returns what is queued, in the order in which it would leave, and frees the queue.
-// It expects the write lock.
-func (r *Reactor) takeQueue(s *slot) (p []byte) {
-	if s.out == 0 {
-		return nil
-	}
-	q := r.outs.At(s.out - 1)
-	for i := q.head; i < len(q.segs); i++ {
-		p = append(p, q.segs[i].p...)
-		if i == q.head {
-			p = append(p, q.urgent...)
-		}
-	}
-	r.unqueue(s, q, int(s.queued.Load()), q.msgs)
-	r.freeQueue(s)
-	return p
 }
 
 // adoption is what a connection has brought along.

@@ -61,7 +61,7 @@ func TestAdopt(t *testing.T) {
 					values <- value
 					peers <- t.Reactor().Peer(t.Conn())
 				},
-				data: func(t *netpoll.Turn, p []byte) { _ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, p) },
+				data: func(t *netpoll.Turn, p []byte) { _ = t.Reactor().Send(t.Conn(), netpoll.Message{Body: p}) },
 			}
 			r, _ := start(t, cfg, h)
 			ours, c := tcpPair(t)

@@ -15,10 +15,10 @@ func (t *Turn) progress() bool {
 	s, r := t.s, t.r
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
-	if s.out == 0 {
+	if s.queue == 0 {
 		return false
 	}
-	q, queued := r.outs.At(s.out-1), s.queued.Load()
+	q, queued := r.output.queues.At(s.queue-1), s.queued.Load()
 	before := q.asked
 	q.asked = queued
 	if before == 0 { // the first time: what there was then is not known

@@ -53,9 +53,12 @@ type Config struct {
 	ReadBuffer int // bytes of each turn's input buffer; default 64 KiB
 	SendBuffer int // bytes of each turn's output buffer; default 32 KiB
 
-	QueueBytes      int           // outbound queue of one connection, in bytes; default 256 KiB
-	QueueMessages   int           // and in messages; default 256
-	QueueTotalBytes int64         // outbound queues of all connections, in bytes; default 256 MiB
+	// QueueBytes is the mark of a connection's outbound queue, in bytes: while less waits, one more
+	// message is taken, whatever its size. A connection holds at most so much and one message.
+	// Default 1 MiB.
+	QueueBytes      int
+	QueueMessages   int           // bound of that queue in messages; default 8192
+	QueueTotalBytes int64         // bound of all queues together, in bytes, which only Close frames may exceed; default 256 MiB
 	ReadHighWater   int           // with more bytes queued than this, a connection is not read; default 64 KiB
 	WriteStall      time.Duration // queue without progress for this long: reason Stalled; default 10 s
 	CloseTimeout    time.Duration // longest orderly close, again and again while the peer takes 4 KiB/s of what is queued; default 5 s
@@ -111,8 +114,8 @@ func (c Config) withDefaults() (Config, error) {
 	def("TurnBytes", &c.TurnBytes, 64<<10, &err)
 	def("ReadBuffer", &c.ReadBuffer, 64<<10, &err)
 	def("SendBuffer", &c.SendBuffer, 32<<10, &err)
-	def("QueueBytes", &c.QueueBytes, 256<<10, &err)
-	def("QueueMessages", &c.QueueMessages, 256, &err)
+	def("QueueBytes", &c.QueueBytes, 1<<20, &err)
+	def("QueueMessages", &c.QueueMessages, 8192, &err)
 	def("QueueTotalBytes", &c.QueueTotalBytes, 256<<20, &err)
 	def("ReadHighWater", &c.ReadHighWater, 64<<10, &err)
 	def("WriteStall", &c.WriteStall, 10*time.Second, &err)

@@ -1,9 +1,6 @@
 package netpoll
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Conn names one connection of a [Reactor]: a slot and the generation of its use. It is a
 // plain value that may be kept, compared and used from any goroutine for ever; once the
@@ -21,7 +18,7 @@ func (c Conn) Index() uint32 { return uint32(c) }
 // Gen returns the generation: how often the slot had been used before, plus one.
 func (c Conn) Gen() uint32 { return uint32(c >> 32) }
 
-// The state word of a connection: generation<<32 | reasons<<8 | state. It decides who owns
+// The state word of a connection: generation<<32 | reasons<<8 | inline | state. It decides who owns
 // the connection, and is only changed by compare-and-swap, so that an event for an earlier
 // use of the slot can never be taken for this one.
 //
@@ -45,6 +42,7 @@ const (
 	stateRunning
 	stateDirty
 	stateMask word = 0x3
+	inline    word = 0x4 // turns may run on the loop; changed by the owner
 
 	reasonShift      = 8
 	reasonMask  word = 0xffffff00
@@ -78,24 +76,13 @@ const (
 // at it. 48 bytes.
 type slot struct {
 	word atomic.Uint64
+	sink
 
-	wmu    sync.Mutex    // guards writing: fd against being closed, wflags, out
-	out    uint32        // outbound queue: its index + 1, 0 for none; under wmu
-	queued atomic.Uint32 // bytes in it; written under wmu
-	fd     int32         // set while no other goroutine knows the slot, cleared under wmu by the owner
-	next   uint32        // next in a list: its index + 1; the list's
-	cork   atomic.Uint32 // id of the turn that collects output, 0 for none; set by the owner, cleared under wmu
-	drain  uint32        // input bytes that may still be discarded while closing; the owner's
-	wflags uint8         // under wmu
-	oflags uint16        // the owner's
-	kind   atomic.Uint32 // kindInline; written by the owner
+	fd     int32  // set while no other goroutine knows the slot, cleared under wmu by the owner
+	next   uint32 // next in a list: its index + 1; the list's
+	drain  uint32 // input bytes that may still be discarded while closing; the owner's
+	oflags uint16 // the owner's
 }
-
-const (
-	wFinal  uint8 = 1 << iota // the last message has been accepted, nothing may follow
-	wBroken                   // the socket failed
-	wFull                     // a message was refused: none but the last may follow, it would hide the gap
-)
 
 const (
 	oHangUp  uint16 = 1 << iota // the peer's end was reported: read until it is reached
@@ -108,8 +95,6 @@ const (
 	oBroken                     // an error was reported: what is paused need not wait for its end
 	oAdopted                    // the reactor keeps what it has brought along
 )
-
-const kindInline = 1 // turns may run on the loop
 
 // mark adds reasons to the connection's word. It reports whether the caller has to put the
 // connection into a list (it was idle and is now queued), and whether c still exists.
@@ -131,6 +116,23 @@ func (s *slot) mark(c Conn, why Reason) (enlist, ok bool) {
 		}
 	}
 }
+
+// setInline says whether turns may run on the loop. The caller is the owner.
+func (s *slot) setInline(yes bool) {
+	for {
+		w := s.word.Load()
+		n := w &^ inline
+		if yes {
+			n |= inline
+		}
+		if n == w || s.word.CompareAndSwap(w, n) {
+			return
+		}
+	}
+}
+
+// isInline reports whether turns may run on the loop.
+func (s *slot) isInline() bool { return s.word.Load()&inline != 0 }
 
 // admit gives up a connection that has just been accepted, as queued, in nobody's list.
 func (s *slot) admit() {

@@ -38,8 +38,8 @@ func detacher(before func(t *netpoll.Turn)) (*funcs, chan detached, chan error) 
 func TestDetachAndAdopt(t *testing.T) {
 	big := bytes.Repeat([]byte("abcdefghij"), 1<<19) // fills the socket
 	h, out, closed := detacher(func(t *netpoll.Turn) {
-		_ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, big)
-		_ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, []byte("more"))
+		_ = t.Reactor().Send(t.Conn(), netpoll.Message{Body: big})
+		_ = t.Reactor().Send(t.Conn(), netpoll.Message{Body: []byte("more")})
 	})
 	r, addr := start(t, netpoll.Config{QueueBytes: 16 << 20}, h)
 	c := dial(t, addr)

@@ -34,8 +34,8 @@
 //
 // Connections: Config.MaxConns, and Config.Spare to refuse more in an orderly way; beyond, clients
 // wait in the kernel's backlog. Lists: intrusive, a connection stands in one at most.
-// Output: Config.QueueBytes and QueueMessages a connection, but for one message of any size in an
-// empty queue; QueueTotalBytes in all, but for Close frames. Input:
+// Output: a connection's queue holds at most Config.QueueBytes and one message of any size, and at
+// most QueueMessages; QueueTotalBytes bounds all queues together, but for Close frames. Input:
 // a buffer per loop and worker. Input is not read while more than ReadHighWater bytes of
 // output wait, so that a client cannot make the gateway hold more by sending than by not
 // reading. Time: WriteStall, CloseTimeout, and one deadline a connection for the handler.

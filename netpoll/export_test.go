@@ -25,10 +25,10 @@ func (r *Reactor) QueueSlots(c Conn) int {
 	s := r.slots.At(c.Index())
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
-	if s.out == 0 {
+	if s.queue == 0 {
 		return 0
 	}
-	return cap(r.outs.At(s.out - 1).segs)
+	return cap(r.output.queues.At(s.queue - 1).segs)
 }
 
 // ListenLate is Listen on a unix socket, behind its first look at whether it is too late.
@@ -56,7 +56,7 @@ func (r *Reactor) WriteBroken(c Conn, p []byte) error {
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
 	s.wflags |= wBroken
-	return r.write(c, s, &outgoing{body: p, msgs: 1}, nil)
+	return r.output.write(c, s, &outgoing{body: p, msgs: 1}, nil)
 }
 
 // Due reports whether c has a deadline that has passed.

@@ -74,7 +74,7 @@ func (h *faulty) Data(t *netpoll.Turn, p []byte) {
 	if p[0] == 'x' {
 		h.fault()
 	}
-	_ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, p)
+	_ = t.Reactor().Send(t.Conn(), netpoll.Message{Body: p})
 	h.call("Data")
 }
 func (h *faulty) Ended(t *netpoll.Turn) {

@@ -68,10 +68,10 @@ func TestDropQueuedLeavesNoGap(t *testing.T) {
 			var c netpoll.Conn
 			send := func() error {
 				seq++
-				return r.Send(c, netpoll.Prefix{}, numbered{kind: kindPlain, seq: seq}.bytes(size))
+				return r.Send(c, netpoll.Message{Body: numbered{kind: kindPlain, seq: seq}.bytes(size)})
 			}
 			last := func() {
-				if err := r.SendFinal(c, numbered{kind: kindEnd}.bytes(0)); err != nil {
+				if err := r.Send(c, netpoll.Message{Body: numbered{kind: kindEnd}.bytes(0), Final: true}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -269,7 +269,7 @@ func TestCloseWaitsForWhoReads(t *testing.T) {
 			})
 			sent := 0
 			for r.Queued(c) < size {
-				if err := r.Send(c, netpoll.Prefix{}, make([]byte, 1000)); err != nil {
+				if err := r.Send(c, netpoll.Message{Body: make([]byte, 1000)}); err != nil {
 					t.Fatal(err)
 				}
 				sent += 1000

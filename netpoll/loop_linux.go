@@ -267,7 +267,7 @@ func (l *loop) batch(events []unix.EpollEvent) (handed bool) {
 		case !ok:
 			st.stale.Add(1)
 		case !enlist:
-		case s.kind.Load() == kindInline:
+		case s.isInline():
 			fast = append(fast, index)
 		default:
 			slow.push(r, index)

@@ -32,7 +32,7 @@ func (m *outModel) judge(msg *outMessage, was netpoll.Stats, queued int) {
 	need := m.bytes - int(was.SentBytes) + size + outCost*(count+1)
 	tight := need > int(m.cfg.QueueTotalBytes)
 	urgent, lossy := msg.kind == kindUrgent, msg.kind == kindLossy
-	tight = (tight || need > m.cfg.QueueBytes || count >= m.cfg.QueueMessages) && !urgent
+	tight = (tight || need-size-outCost >= m.cfg.QueueBytes || count >= m.cfg.QueueMessages) && !urgent
 	total := is.Overflows["total"] - was.Overflows["total"]
 	got := [3]int{int(is.Dropped - was.Dropped), int(is.DroppedNewest - was.DroppedNewest), int(is.Overflows["queue"] - was.Overflows["queue"] + total)}
 	var want [3]int

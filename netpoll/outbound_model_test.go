@@ -229,17 +229,17 @@ func (m *outModel) do(t *netpoll.Turn, ops []outOp) {
 		p := msg.bytes()
 		switch o.call {
 		case 's':
-			msg.err = m.r.Send(m.c, netpoll.MakePrefix(p[:10]), p[10:])
+			msg.err = m.r.Send(m.c, netpoll.Message{Prefix: netpoll.MakePrefix(p[:10]), Body: p[10:]})
 		case 'S':
-			msg.err = m.r.SendShared(m.c, p)
+			msg.err = m.r.Send(m.c, netpoll.Message{Body: p, Shared: true})
 		case 'l':
-			msg.err = m.r.SendLossy(m.c, netpoll.MakePrefix(p[:5]), p[5:], m.policy, uint64(o.key))
+			msg.err = m.r.Send(m.c, netpoll.Message{Prefix: netpoll.MakePrefix(p[:5]), Body: p[5:], Policy: m.policy, Key: uint64(o.key)})
 		case 'L':
-			msg.err = m.r.SendLossyShared(m.c, p, m.policy, uint64(o.key))
+			msg.err = m.r.Send(m.c, netpoll.Message{Body: p, Shared: true, Policy: m.policy, Key: uint64(o.key)})
 		case 'u':
-			msg.err = m.r.SendUrgent(m.c, netpoll.MakePrefix(p[:7]), p[7:])
+			msg.err = m.r.Send(m.c, netpoll.Message{Prefix: netpoll.MakePrefix(p[:7]), Body: p[7:], Urgent: true})
 		case 'f':
-			msg.err = m.r.SendFinal(m.c, p)
+			msg.err = m.r.Send(m.c, netpoll.Message{Body: p, Final: true})
 		}
 		if o.call != 'S' && o.call != 'L' {
 			clear(p) // ours again

@@ -117,11 +117,11 @@ func checkPolicy(t *testing.T, rt *rapid.T, policy netpoll.Policy) {
 				continue
 			}
 			m.kind, m.key = kindPlain, 0
-			err = r.Send(id, netpoll.MakePrefix(m.bytes(0)), nil)
+			err = r.Send(id, netpoll.Message{Prefix: netpoll.MakePrefix(m.bytes(0))})
 		case 1:
-			err = r.SendLossy(id, netpoll.MakePrefix(p[:10]), p[10:], policy, uint64(m.key))
+			err = r.Send(id, netpoll.Message{Prefix: netpoll.MakePrefix(p[:10]), Body: p[10:], Policy: policy, Key: uint64(m.key)})
 		default:
-			err = r.SendLossyShared(id, p, policy, uint64(m.key))
+			err = r.Send(id, netpoll.Message{Body: p, Shared: true, Policy: policy, Key: uint64(m.key)})
 		}
 		switch {
 		case err == nil:
@@ -141,7 +141,7 @@ func checkPolicy(t *testing.T, rt *rapid.T, policy netpoll.Policy) {
 	}
 	lost := lostMessages(r.Stats())
 	// The last one, for which there is always room, shows that all has been read.
-	if err := r.SendFinal(id, numbered{kind: kindEnd}.bytes(0)); err != nil {
+	if err := r.Send(id, netpoll.Message{Body: numbered{kind: kindEnd}.bytes(0), Final: true}); err != nil {
 		rt.Fatal(err)
 	}
 	for {
@@ -225,10 +225,10 @@ func TestPolicyInTurn(t *testing.T) {
 				m := numbered{kindLossy, byte(seq % 20), seq}
 				if seq%10 == 0 {
 					m.kind = kindPlain
-					err = errors.Join(err, t.Reactor().Send(t.Conn(), netpoll.Prefix{}, m.bytes(5)))
+					err = errors.Join(err, t.Reactor().Send(t.Conn(), netpoll.Message{Body: m.bytes(5)}))
 					continue
 				}
-				e := t.Reactor().SendLossyShared(t.Conn(), m.bytes(2000), policy, 1+uint64(m.key))
+				e := t.Reactor().Send(t.Conn(), netpoll.Message{Body: m.bytes(2000), Shared: true, Policy: policy, Key: 1 + uint64(m.key)})
 				if e != nil && !(errors.Is(e, netpoll.ErrDropped) && policy == netpoll.DropNewest) {
 					err = errors.Join(err, e)
 				}

@@ -17,10 +17,10 @@ type Reactor struct {
 	cfg     Config
 	handler Handler
 
-	slots *slab.Pool[slot]
-	dues  *slab.Array[atomic.Uint32] // deadlines by index: ticks in ms, 0 for none
-	peers *slab.Array[peer]          // addresses by index
-	outs  *slab.Pool[outQueue]
+	slots  *slab.Pool[slot]
+	dues   *slab.Array[atomic.Uint32] // deadlines by index: ticks in ms, 0 for none
+	peers  *slab.Array[peer]          // addresses by index
+	output output
 
 	loops   []*loop
 	workers []*worker
@@ -28,10 +28,8 @@ type Reactor struct {
 	turns   []*Turn // of loops, then of workers, then closer; Turn.id is the index + 1
 	robin   atomic.Uint32
 
-	now            atomic.Uint32 // ms, advanced by Advance
-	rest           time.Duration // less than a ms, of Advance
-	queuedBytes    atomic.Int64
-	queuedMessages atomic.Int64
+	now  atomic.Uint32 // ms, advanced by Advance
+	rest time.Duration // less than a ms, of Advance
 
 	conns   atomic.Int64 // open, without the refused
 	refused atomic.Int64 // open only to be told so
@@ -69,12 +67,12 @@ func New(cfg Config, h Handler) (*Reactor, error) {
 		slots:   slab.NewPool[slot](capacity),
 		dues:    slab.NewArray[atomic.Uint32](capacity),
 		peers:   slab.NewArray[peer](capacity),
-		outs:    slab.NewPool[outQueue](capacity),
 		stop:    make(chan struct{}),
 		left:    make(chan struct{}, cfg.Loops+cfg.Workers),
 		gone:    make(chan struct{}, 1),
 	}
 	r.now.Store(1)
+	r.output.init(cfg, capacity, &r.now)
 	r.stats.r = r
 	for i := range cfg.Loops {
 		l, err := newLoop(r, i)
@@ -108,11 +106,12 @@ func (r *Reactor) initTurn(t *Turn) {
 	}
 	r.turns = append(r.turns, t)
 	t.id = uint32(len(r.turns))
+	r.output.corks = append(r.output.corks, &t.cork)
 }
 
 func (t *Turn) makeBuffers() {
 	t.buf = make([]byte, t.r.cfg.ReadBuffer)
-	t.out = make([]byte, 0, t.r.cfg.SendBuffer)
+	t.cork.buf = make([]byte, 0, t.r.cfg.SendBuffer)
 }
 
 // tooLate returns why nothing can be added any more, nil if it can. It expects life.
@@ -419,10 +418,11 @@ func (r *Reactor) Sweep(part, parts int) {
 		}
 	}
 	stall := uint32(r.cfg.WriteStall / time.Millisecond)
-	high = r.outs.High()
+	queues := r.output.queues
+	high = queues.High()
 	for base := uint32(part) * slab.ChunkLen; base < high; base += uint32(parts) * slab.ChunkLen {
 		for i := base; i < min(high, base+slab.ChunkLen); i++ {
-			q := r.outs.At(i)
+			q := queues.At(i)
 			if c := Conn(q.conn.Load()); c != 0 && now-q.moved.Load() >= stall {
 				wake(c, Stalled)
 			}

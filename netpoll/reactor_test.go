@@ -20,7 +20,7 @@ type echo struct {
 
 func (h *echo) Opened(t *netpoll.Turn, refused bool) {
 	if refused {
-		_ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, []byte("full"))
+		_ = t.Reactor().Send(t.Conn(), netpoll.Message{Body: []byte("full")})
 		t.CloseFlushed(true)
 		return
 	}
@@ -28,7 +28,7 @@ func (h *echo) Opened(t *netpoll.Turn, refused bool) {
 }
 
 func (h *echo) Data(t *netpoll.Turn, p []byte) {
-	_ = t.Reactor().Send(t.Conn(), netpoll.MakePrefix(p[:min(10, len(p))]), p[min(10, len(p)):])
+	_ = t.Reactor().Send(t.Conn(), netpoll.Message{Prefix: netpoll.MakePrefix(p[:min(10, len(p))]), Body: p[min(10, len(p)):]})
 }
 func (h *echo) Ended(t *netpoll.Turn)                { t.CloseFlushed(false) }
 func (h *echo) Notice(*netpoll.Turn, netpoll.Reason) {}

@@ -53,7 +53,7 @@ func TestQueueForgetsWhatIsSent(t *testing.T) {
 	buf := make([]byte, 64<<10)
 	for range 1000 { // some 30,000 messages
 		for r.Queued(id) < 1<<20 {
-			if err := r.Send(id, netpoll.Prefix{}, message); err != nil {
+			if err := r.Send(id, netpoll.Message{Body: message}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -75,7 +75,7 @@ func TestTinyAnswersDoNotFillTheQueue(t *testing.T) {
 		data: func(t *netpoll.Turn, p []byte) {
 			var err error
 			for range 1000 {
-				err = errors.Join(err, t.Reactor().Send(t.Conn(), netpoll.Prefix{}, []byte("ok")))
+				err = errors.Join(err, t.Reactor().Send(t.Conn(), netpoll.Message{Body: []byte("ok")}))
 			}
 			answered <- err
 		},
@@ -85,7 +85,7 @@ func TestTinyAnswersDoNotFillTheQueue(t *testing.T) {
 	id := <-conns
 	sent := 0
 	for r.Queued(id) == 0 {
-		if err := r.Send(id, netpoll.Prefix{}, make([]byte, 16<<10)); err != nil {
+		if err := r.Send(id, netpoll.Message{Body: make([]byte, 16<<10)}); err != nil {
 			t.Fatal(err)
 		}
 		sent += 16 << 10
@@ -96,7 +96,7 @@ func TestTinyAnswersDoNotFillTheQueue(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Send(id, netpoll.Prefix{}, []byte("last")); err != nil {
+	if err := r.Send(id, netpoll.Message{Body: []byte("last")}); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, sent+2000+4)
@@ -117,7 +117,7 @@ func TestSlowReaderIsNotStalled(t *testing.T) {
 	c := dial(t, addr)
 	id := <-conns
 	const size = 16 << 20
-	if err := r.Send(id, netpoll.Prefix{}, make([]byte, size)); err != nil {
+	if err := r.Send(id, netpoll.Message{Body: make([]byte, size)}); err != nil {
 		t.Fatal(err)
 	}
 	for read := 0; read < size; {
@@ -130,7 +130,7 @@ func TestSlowReaderIsNotStalled(t *testing.T) {
 	}
 	settle := dial(t, addr) // its turns come behind those that the ticks asked for
 	talkTo := <-conns
-	_ = r.Send(talkTo, netpoll.Prefix{}, []byte("hello"))
+	_ = r.Send(talkTo, netpoll.Message{Body: []byte("hello")})
 	if _, err := io.ReadFull(settle, make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}

@@ -20,21 +20,23 @@ type turnStats struct {
 }
 
 type stats struct {
-	r          *Reactor
-	accepted   atomic.Uint64
-	closed     atomic.Uint64
-	dropped    atomic.Uint64
-	superseded atomic.Uint64
-
-	droppedOldest, droppedNewest, conflated atomic.Uint64
-
+	r            *Reactor
+	accepted     atomic.Uint64
+	closed       atomic.Uint64
 	panics       atomic.Uint64
-	sentBytes    counter.Sharded
-	sentMessages counter.Sharded
 	acceptErrors counter.Labelled
 	pauses       counter.Labelled
 	refusals     counter.Labelled
+}
+
+// outputStats are the counters of what is sent.
+type outputStats struct {
+	sentBytes    counter.Sharded
+	sentMessages counter.Sharded
 	overflows    counter.Labelled
+
+	dropped, superseded                     atomic.Uint64
+	droppedOldest, droppedNewest, conflated atomic.Uint64
 }
 
 // waitBounds are the upper bounds of Stats.QueueWait.
@@ -104,18 +106,18 @@ func (r *Reactor) Stats() Stats {
 		AcceptErrors:    r.stats.acceptErrors.Load(),
 		AcceptPauses:    r.stats.pauses.Load(),
 		ListenersIdle:   int(r.acceptor.resting.Load()),
-		SentBytes:       r.stats.sentBytes.Load(),
-		SentMessages:    r.stats.sentMessages.Load(),
-		Dropped:         r.stats.dropped.Load(),
-		Superseded:      r.stats.superseded.Load(),
-		DroppedOldest:   r.stats.droppedOldest.Load(),
-		DroppedNewest:   r.stats.droppedNewest.Load(),
-		Conflated:       r.stats.conflated.Load(),
+		SentBytes:       r.output.stats.sentBytes.Load(),
+		SentMessages:    r.output.stats.sentMessages.Load(),
+		Dropped:         r.output.stats.dropped.Load(),
+		Superseded:      r.output.stats.superseded.Load(),
+		DroppedOldest:   r.output.stats.droppedOldest.Load(),
+		DroppedNewest:   r.output.stats.droppedNewest.Load(),
+		Conflated:       r.output.stats.conflated.Load(),
 		Panics:          r.stats.panics.Load(),
-		QueueBytes:      r.queuedBytes.Load(),
-		QueueMessages:   r.queuedMessages.Load(),
+		QueueBytes:      r.output.bytes.Load(),
+		QueueMessages:   r.output.messages.Load(),
 		QueueTotalBytes: r.cfg.QueueTotalBytes,
-		Overflows:       r.stats.overflows.Load(),
+		Overflows:       r.output.stats.overflows.Load(),
 	}
 	for i, t := range r.turns {
 		s.ReadBytes += t.stats.readBytes.Load()

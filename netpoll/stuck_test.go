@@ -37,7 +37,7 @@ func (h *sticky) Data(t *netpoll.Turn, p []byte) {
 	case 'w':
 		t.SetInline(false)
 	}
-	_ = t.Reactor().Send(t.Conn(), netpoll.Prefix{}, p)
+	_ = t.Reactor().Send(t.Conn(), netpoll.Message{Body: p})
 }
 
 func (h *sticky) Notice(*netpoll.Turn, netpoll.Reason) { h.notices.Add(1) }
@@ -126,7 +126,7 @@ func TestCloseLeavesWhatIsStuck(t *testing.T) {
 				t.Error("the second Close does not say so")
 			}
 			for id := range held {
-				if err := r.Send(id, netpoll.Prefix{}, []byte("x")); err != nil {
+				if err := r.Send(id, netpoll.Message{Body: []byte("x")}); err != nil {
 					t.Errorf("the connection that is being served is closed: %v", err)
 				}
 			}

@@ -50,10 +50,8 @@ type Turn struct {
 	behind  bool // as its budget was spent
 	serving bool // from attach to the end of finish
 
-	buf     []byte // input
-	out     []byte // output collected for c; guarded by the write lock of c
-	outMsgs int    // likewise
-	last    int    // where the last message of c begins in out, plus 1; 0 if it is not there
+	buf  []byte // input
+	cork cork   // output
 
 	stats     turnStats
 	busySince atomic.Int64
@@ -77,11 +75,7 @@ func (t *Turn) OnLoop() bool { return int(t.id) <= len(t.r.loops) }
 // SetInline says whether this connection's turns are short and never block, and may
 // therefore run on the loop. New connections are inline.
 func (t *Turn) SetInline(yes bool) {
-	var k uint32
-	if yes {
-		k = kindInline
-	}
-	t.s.kind.Store(k)
+	t.s.setInline(yes)
 }
 
 // SetDeadline asks for a turn with the reason Deadline after d, counted by the clock that
@@ -221,7 +215,7 @@ func (t *Turn) serve(why Reason) {
 	s.cork.Store(t.id)
 	if s.queued.Load() > 0 {
 		s.wmu.Lock()
-		r.flush(t.c, s)
+		r.output.flush(t.c, s)
 		s.wmu.Unlock()
 	}
 	more := t.handle(why)
@@ -304,10 +298,10 @@ func (t *Turn) Overdue() time.Duration {
 func (t *Turn) stalled() bool {
 	t.s.wmu.Lock()
 	defer t.s.wmu.Unlock()
-	if t.s.out == 0 {
+	if t.s.queue == 0 {
 		return false
 	}
-	moved := t.r.outs.At(t.s.out - 1).moved.Load()
+	moved := t.r.output.queues.At(t.s.queue - 1).moved.Load()
 	return Since(moved, t.r.now.Load()) >= t.r.cfg.WriteStall
 }
 
@@ -414,7 +408,7 @@ func (t *Turn) finish(more Reason) {
 	s.wmu.Lock()
 	fd := s.fd
 	s.fd = -1
-	r.freeQueue(s)
+	r.output.free(s)
 	s.wflags = 0
 	refused := s.oflags&oRefused != 0
 	s.word.Store(uint64(c.Gen()+1) << 32)

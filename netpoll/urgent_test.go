@@ -19,7 +19,7 @@ func TestSendUrgent(t *testing.T) {
 	for round := range 3 {
 		const messages = 400
 		for i := range messages {
-			if err := r.Send(id, netpoll.MakePrefix([]byte{byte(i)}), bytes.Repeat([]byte{byte(i)}, size-1)); err != nil {
+			if err := r.Send(id, netpoll.Message{Prefix: netpoll.MakePrefix([]byte{byte(i)}), Body: bytes.Repeat([]byte{byte(i)}, size-1)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -29,7 +29,7 @@ func TestSendUrgent(t *testing.T) {
 		before := r.Stats()
 		for _, last := range []byte{'a', 'b', 'c'} {
 			urgent[size-1] = last
-			if err := r.SendUrgent(id, netpoll.Prefix{}, urgent); err != nil {
+			if err := r.Send(id, netpoll.Message{Body: urgent, Urgent: true}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -69,7 +69,7 @@ func TestSendUrgent(t *testing.T) {
 	}
 
 	// With nothing queued it is sent like any other, and after the last message not at all.
-	if err := r.SendUrgent(id, netpoll.MakePrefix([]byte("x")), []byte("y")); err != nil {
+	if err := r.Send(id, netpoll.Message{Prefix: netpoll.MakePrefix([]byte("x")), Body: []byte("y"), Urgent: true}); err != nil {
 		t.Fatal(err)
 	}
 	p := make([]byte, 2)
@@ -77,18 +77,18 @@ func TestSendUrgent(t *testing.T) {
 		t.Errorf("%q, %v", p, err)
 	}
 	for range 400 {
-		_ = r.Send(id, netpoll.Prefix{}, urgent)
+		_ = r.Send(id, netpoll.Message{Body: urgent})
 	}
-	if err := r.SendUrgent(id, netpoll.Prefix{}, []byte("gone with the queue")); err != nil {
+	if err := r.Send(id, netpoll.Message{Body: []byte("gone with the queue"), Urgent: true}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.SendFinal(id, []byte("z")); err != nil {
+	if err := r.Send(id, netpoll.Message{Body: []byte("z"), Final: true}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.SendUrgent(id, netpoll.Prefix{}, urgent); !errors.Is(err, netpoll.ErrClosed) {
+	if err := r.Send(id, netpoll.Message{Body: urgent, Urgent: true}); !errors.Is(err, netpoll.ErrClosed) {
 		t.Errorf("after the last message: %v", err)
 	}
-	if err := r.SendUrgent(0, netpoll.Prefix{}, urgent); !errors.Is(err, netpoll.ErrClosed) {
+	if err := r.Send(0, netpoll.Message{Body: urgent, Urgent: true}); !errors.Is(err, netpoll.ErrClosed) {
 		t.Errorf("zero Conn: %v", err)
 	}
 	c.Close()

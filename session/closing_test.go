@@ -31,19 +31,19 @@ func TestBeginIsForOneGeneration(t *testing.T) {
 	}
 }
 
-// heldUp is a transport that holds up the first SendFinal.
+// heldUp is a transport that holds up the first last message.
 type heldUp struct {
 	transport
 	first          atomic.Bool
 	entered, leave chan struct{}
 }
 
-func (h *heldUp) SendFinal(c conn, p []byte) error {
-	if h.first.CompareAndSwap(false, true) {
+func (h *heldUp) Send(c conn, m netpoll.Message) error {
+	if m.Final && h.first.CompareAndSwap(false, true) {
 		close(h.entered)
 		<-h.leave
 	}
-	return h.transport.SendFinal(c, p)
+	return h.transport.Send(c, m)
 }
 
 // The application has begun to close and not come to send its Close frame when the client's

@@ -74,7 +74,7 @@ func (s Session) sendDeflated(op wsproto.Opcode, p []byte, key uint64) (sent boo
 	}
 	var b [maxHeader]byte
 	head := netpoll.MakePrefix(wsproto.AppendDeflatedHeader(b[:0], op, len(wire)))
-	if err := s.srv.tr.SendLossy(s.c, head, wire, s.srv.table.policy(s.c), key); err != nil {
+	if err := s.srv.tr.Send(s.c, netpoll.Message{Prefix: head, Body: wire, Policy: s.srv.table.policy(s.c), Key: key}); err != nil {
 		return true, err
 	}
 	d.count(s.c, len(wire), len(p))

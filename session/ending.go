@@ -35,8 +35,8 @@ func (s Session) beginClose(code wsproto.StatusCode, reason string) error {
 	// Deferred, as Farewell may end the goroutine.
 	defer func() {
 		var buf [maxHeader + wsproto.MaxControlPayload]byte
-		_ = s.srv.tr.SendFinal(s.c, wsproto.AppendClose(buf[:0], code, reason)) // or its turn has sent it for us
-		_ = s.srv.tr.Wake(s.c)                                                  // its turn sets the time for the client's answer
+		_ = s.srv.tr.Send(s.c, netpoll.Message{Body: wsproto.AppendClose(buf[:0], code, reason), Final: true}) // or its turn has sent it for us
+		_ = s.srv.tr.Wake(s.c)                                                                                 // its turn sets the time for the client's answer
 	}()
 	s.farewell(m, code, reason)
 	return nil
@@ -51,7 +51,7 @@ func (s Session) farewell(m meta, code wsproto.StatusCode, reason string) {
 	}
 	defer func() { s.srv.panicked(s.c, recover()) }()
 	if p := f(s, code, reason); p != nil && utf8.Valid(p) {
-		if s.srv.tr.SendLossy(s.c, header(wsproto.OpText, len(p)), p, DropNewest, 0) == nil {
+		if s.srv.tr.Send(s.c, netpoll.Message{Prefix: header(wsproto.OpText, len(p)), Body: p, Policy: DropNewest}) == nil {
 			s.srv.stats.sent(s.c, wsproto.OpText)
 		}
 	}
@@ -106,7 +106,7 @@ func (t *turn) fail(code wsproto.StatusCode, reason string) {
 // to it.
 func (t *turn) sendClose(code wsproto.StatusCode, reason string) {
 	t.state.scratch = wsproto.AppendClose(t.state.scratch[:0], code, reason)
-	_ = t.srv.tr.SendFinal(t.c, t.state.scratch) // ErrClosed: it has, or the socket has failed
+	_ = t.srv.tr.Send(t.c, netpoll.Message{Body: t.state.scratch, Final: true}) // ErrClosed: it has, or the socket has failed
 }
 
 // endSession ends the session, once: OnClose is called if OnOpen was. What it says is what the side

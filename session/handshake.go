@@ -109,7 +109,7 @@ func (t *turn) upgrade(p []byte, n int) {
 		return
 	}
 	l.scratch, t.headMethod = answer[:0], false
-	err = t.srv.tr.Send(c, netpoll.Prefix{}, answer)
+	err = t.srv.tr.Send(c, netpoll.Message{Body: answer})
 	l.shrink()
 	if err != nil {
 		t.srv.giveUpDeflate(accept.Deflate)
@@ -308,7 +308,7 @@ func (t *turn) refuse(err error) {
 	l := t.state
 	var status int
 	l.scratch, status = t.appendAnswer(l.scratch[:0], err)
-	_ = t.srv.tr.SendFinal(t.c, l.scratch) // or the socket has failed
+	_ = t.srv.tr.Send(t.c, netpoll.Message{Body: l.scratch, Final: true}) // or the socket has failed
 	l.shrink()
 	t.srv.stats.handshake(status)
 	t.reportFailure(status, err)

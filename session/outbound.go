@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unicode/utf8"
 
+	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
 
@@ -35,7 +36,7 @@ func (s Session) send(op wsproto.Opcode, p []byte, key uint64) error {
 	}
 	sent, err := s.sendDeflated(op, p, key)
 	if !sent {
-		err = s.srv.tr.SendLossy(s.c, header(op, len(p)), p, s.srv.table.policy(s.c), key)
+		err = s.srv.tr.Send(s.c, netpoll.Message{Prefix: header(op, len(p)), Body: p, Policy: s.srv.table.policy(s.c), Key: key})
 	}
 	if err != nil {
 		return err
@@ -101,7 +102,7 @@ func (s Session) SendPrepared(m *Prepared) error {
 	if packed != nil {
 		frame = packed
 	}
-	if err := s.srv.tr.SendLossyShared(s.c, frame, s.srv.table.policy(s.c), m.key); err != nil {
+	if err := s.srv.tr.Send(s.c, netpoll.Message{Body: frame, Shared: true, Policy: s.srv.table.policy(s.c), Key: m.key}); err != nil {
 		return err
 	}
 	if packed != nil {

@@ -54,13 +54,13 @@ func (s Session) control(op wsproto.Opcode, p []byte) error {
 	if policy != CloseSlow {
 		policy = DropNewest
 	}
-	return s.srv.tr.SendLossy(s.c, header(op, len(p)), p, policy, 0)
+	return s.srv.tr.Send(s.c, netpoll.Message{Prefix: header(op, len(p)), Body: p, Policy: policy})
 }
 
 // answerPing answers a ping. Of those that wait behind a full socket only the latest needs an answer
 // (RFC 6455 §5.5.3).
 func (s Session) answerPing(p []byte) {
-	_ = s.srv.tr.SendUrgent(s.c, header(wsproto.OpPong, len(p)), p) // ErrClosed: we have sent Close
+	_ = s.srv.tr.Send(s.c, netpoll.Message{Prefix: header(wsproto.OpPong, len(p)), Body: p, Urgent: true}) // ErrClosed: we have sent Close
 }
 
 // Close begins the closing handshake with a status code and a reason, of which at most 123 bytes of

@@ -153,7 +153,7 @@ func (s *Server) pingSilent(i, now uint32) {
 	if policy != CloseSlow {
 		policy = DropNewest
 	}
-	if s.tr.SendLossy(c, header(wsproto.OpPing, len(p)), p[:], policy, 0) == nil {
+	if s.tr.Send(c, netpoll.Message{Prefix: header(wsproto.OpPing, len(p)), Body: p[:], Policy: policy}) == nil {
 		s.live.pinged.At(i).Store(max(1, now))
 		s.stats.pings.Add(1)
 	}

@@ -26,14 +26,9 @@ type fakeTransport struct {
 	clients uint32
 }
 
-func (f *fakeTransport) SendShared(conn, []byte) error                              { return nil }
-func (f *fakeTransport) Send(conn, netpoll.Prefix, []byte) error                    { return nil }
-func (f *fakeTransport) SendLossyShared(conn, []byte, netpoll.Policy, uint64) error { return nil }
-func (f *fakeTransport) SendUrgent(conn, netpoll.Prefix, []byte) error              { return nil }
-func (f *fakeTransport) SendFinal(conn, []byte) error                               { return nil }
-func (f *fakeTransport) Queued(conn) int                                            { return 0 }
-func (f *fakeTransport) Peer(conn) netip.AddrPort                                   { return netip.AddrPort{} }
-func (f *fakeTransport) High() uint32                                               { return f.clients }
+func (f *fakeTransport) Queued(conn) int          { return 0 }
+func (f *fakeTransport) Peer(conn) netip.AddrPort { return netip.AddrPort{} }
+func (f *fakeTransport) High() uint32             { return f.clients }
 
 func (f *fakeTransport) Now() uint32 {
 	f.mu.Lock()
@@ -68,8 +63,8 @@ func (f *fakeTransport) answer(c conn) {
 	f.srv.live.seen(c.Index(), f.Now())
 }
 
-// SendLossy is how the sweeper pings.
-func (f *fakeTransport) SendLossy(c conn, _ netpoll.Prefix, _ []byte, _ netpoll.Policy, _ uint64) error {
+// Send is how the sweeper pings.
+func (f *fakeTransport) Send(c conn, _ netpoll.Message) error {
 	f.mu.Lock()
 	f.pings[c.Index()] = append(f.pings[c.Index()], f.now)
 	deaf := f.deaf[c.Index()]

@@ -87,8 +87,8 @@ func (f *flags) defineLimits(fs *flag.FlagSet) {
 	fs.IntVar(&s.Head.MaxBytes, "max-head", wsproto.DefaultHeadLimits.MaxBytes, "largest head of a request in bytes, cookies included; a larger one gets 431")
 	fs.IntVar(&s.Head.MaxTarget, "max-target", wsproto.DefaultHeadLimits.MaxTarget, "largest target of a request in bytes, its path and query; a larger one gets 414")
 	fs.IntVar(&s.Deflate.Sessions, "compress-conns", 10_000, "connections that may compress at once; others are served without")
-	fs.IntVar(&r.QueueBytes, "queue-bytes", 256<<10, "unsent bytes of one client before it is closed as too slow")
-	fs.IntVar(&r.QueueMessages, "queue-messages", 256, "unsent messages of one client before it is closed as too slow")
+	fs.IntVar(&r.QueueBytes, "queue-bytes", 1<<20, "unsent bytes of one client from which on no further message is taken, and it is closed as too slow")
+	fs.IntVar(&r.QueueMessages, "queue-messages", 8192, "unsent messages of one client before it is closed as too slow")
 	fs.Int64Var(&r.QueueTotalBytes, "queue-total-bytes", 256<<20, "unsent bytes of all clients together")
 	fs.Int64Var(&s.InboundBytes, "inbound-total-bytes", 256<<20, "memory for incomplete requests and messages of all clients together")
 }
