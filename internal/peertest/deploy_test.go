@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"wsgateway/internal/wstest"
 )
 
 // dashboardFile is read as Grafana would, as far as these tests need it.
@@ -199,7 +200,7 @@ func exerciseGateway(t *testing.T, g *gateway) {
 	if c, err := dial(g.addr, "/nowhere"); err == nil {
 		_ = c.Close()
 	}
-	eventually(t, 10*time.Second, "clients gone", func() error { return g.connections(0) })
+	wstest.Succeeds(t, wstest.Patience, "clients gone", func() error { return g.connections(0) })
 }
 
 // adapt returns a shipped file with some of its text replaced. Each piece has to

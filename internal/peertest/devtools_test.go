@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"wsgateway/internal/wstest"
 )
 
 // browser is a Chromium whose pages a test drives through its DevTools protocol.
@@ -24,7 +26,7 @@ func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	profile := browserProfile(t)
 	b := &browser{process: startProcess(t, exec.Command(tool(t, "chromium"), chromiumArgs(profile, "about:blank")...))}
-	eventually(t, time.Minute, "browser ready", func() error {
+	wstest.Succeeds(t, time.Minute, "browser ready", func() error {
 		if err := b.running(); err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +81,7 @@ func (b *browser) open(t *testing.T, page string) *tab {
 	t.Cleanup(func() { _ = conn.Close() })
 	p := &tab{t: t, conn: conn}
 	// The first document is complete too, and its own loading may abort the other one's.
-	eventually(t, 30*time.Second, "the page is shown", func() error {
+	wstest.Succeeds(t, wstest.Patience, "the page is shown", func() error {
 		var at string
 		p.eval("location.href + ' ' + document.readyState", &at)
 		if !strings.HasPrefix(at, "about:blank ") {
@@ -159,7 +161,7 @@ func (p *tab) eval(script string, result any) {
 // await polls until an expression is true. seen is another one, which tells what went wrong.
 func (p *tab) await(expression, seen string) {
 	p.t.Helper()
-	eventually(p.t, 30*time.Second, expression, func() error {
+	wstest.Succeeds(p.t, wstest.Patience, expression, func() error {
 		var ok bool
 		if p.eval("Boolean(("+expression+"))", &ok); ok {
 			return nil

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wsgateway/internal/wstest"
 )
 
 // The programs of examples/ are run as processes and looked at in a browser.
@@ -51,7 +53,7 @@ func startExample(t *testing.T, name string, args ...string) *example {
 		t.Fatalf("go %s: %v\n%s", strings.Join(cmd.Args[1:], " "), err, b)
 	}
 	e := &example{process: startProcess(t, exec.Command(bin, append([]string{"-listen", "127.0.0.1:0"}, args...)...))}
-	eventually(t, 15*time.Second, "the example prints its URL", func() error {
+	wstest.Succeeds(t, wstest.Patience, "the example prints its URL", func() error {
 		if err := e.running(); err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"os/exec"
 	"testing"
-	"time"
+
+	"wsgateway/internal/wstest"
 )
 
 // Errors of accept4 that the kernel gives under pressure, injected by strace: the
@@ -24,7 +25,7 @@ func TestAcceptErrors(t *testing.T) {
 				"-e", "inject=accept4:error=" + errno + ":when=1+3", "--",
 			}})
 			var m metrics
-			eventually(t, 15*time.Second, "served, with an error counted", func() error {
+			wstest.Succeeds(t, wstest.Patience, "served, with an error counted", func() error {
 				c, err := dial(g.addr, "/")
 				if err != nil {
 					return err
@@ -40,7 +41,7 @@ func TestAcceptErrors(t *testing.T) {
 				return nil
 			})
 			// It pauses after an error, and goes on.
-			eventually(t, 5*time.Second, "accepting", func() error {
+			wstest.Succeeds(t, wstest.Patience, "accepting", func() error {
 				if m = g.scrape(t); m.sum("wsgateway_accept_paused") != 0 {
 					return errors.New("still paused")
 				}

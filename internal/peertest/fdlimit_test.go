@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"testing"
 	"time"
+
+	"wsgateway/internal/wstest"
 )
 
 // outcome is how one dial ended.
@@ -37,70 +38,23 @@ func TestDescriptorLimit(t *testing.T) {
 	}
 
 	const dials = 300
-	results := make(chan outcome, dials)
-	var started sync.WaitGroup
-	conns := make([]net.Conn, dials)
-	for i := range dials {
-		conn, err := net.DialTimeout("tcp", g.addr, ioTimeout)
-		if err != nil {
-			t.Fatalf("dial %d: %v", i, err)
-		}
-		defer func() { _ = conn.Close() }()
-		conns[i] = conn
-		started.Add(1)
-		go func() {
-			started.Done()
-			results <- upgrade(g.addr, conn)
-		}()
-	}
-	started.Wait()
-
-	eventually(t, 10*time.Second, "full", func() error { return g.connections(limit) })
-	// Full, with most of the dials unserved: measure the idle burn.
-	cpu, start := g.cpuTime(t), time.Now()
-	for time.Since(start) < 3*time.Second {
-		if err := g.connections(limit); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(500 * time.Millisecond)
-	}
-	burn := (g.cpuTime(t) - cpu).Seconds() / time.Since(start).Seconds()
-	t.Logf("limit %d, CPU %.1f %% while full", limit, 100*burn)
-	if burn >= 0.05 && !raceEnabled {
-		t.Errorf("CPU %.1f %% while full, want less than 5 %%", 100*burn)
-	}
+	results, conns := dialAll(t, g, dials)
+	wstest.Succeeds(t, wstest.Patience, "full", func() error { return g.connections(limit) })
+	checkIdleWhileFull(t, g, limit)
 	// Merely full, it still tells those who ask, several at a time.
 	for range 6 {
 		status, err := heldGet(t, g.admin, "/livez")
 		if err != nil || status != 200 {
-			t.Errorf("/livez while full: %d, %v", status, err)
+			t.Errorf("/livez while full: %d, %v, want 200", status, err)
 		}
 	}
 	m = g.scrape(t)
 
-	upgraded, refused, waiting := 0, 0, dials
-	held := make([]*client, 0, limit)
-drain:
-	for {
-		select {
-		case o := <-results:
-			waiting--
-			switch {
-			case o.c != nil:
-				upgraded++
-				held = append(held, o.c)
-			case o.status == 503:
-				refused++
-			default:
-				t.Errorf("a dial ended with status %d, %v; want 101, 503 or waiting", o.status, o.err)
-			}
-		default:
-			break drain
-		}
-	}
-	t.Logf("%d upgraded, %d refused with 503, %d wait", upgraded, refused, waiting)
-	if upgraded != limit {
-		t.Errorf("%d upgraded, want %d", upgraded, limit)
+	held, refused := outcomes(t, results)
+	waiting := dials - len(held) - refused
+	t.Logf("%d upgraded, %d refused with 503, %d wait", len(held), refused, waiting)
+	if len(held) != limit {
+		t.Errorf("%d upgraded, want %d", len(held), limit)
 	}
 	if got := int(m.sum("wsgateway_connections_refused_total")); got < refused {
 		t.Errorf("wsgateway_connections_refused_total = %d, but %d saw 503", got, refused)
@@ -119,8 +73,67 @@ drain:
 	for _, conn := range conns {
 		_ = conn.Close()
 	}
-	eventually(t, 10*time.Second, "empty", func() error { return g.connections(0) })
-	eventually(t, 10*time.Second, "service back", func() error {
+	checkServiceBack(t, g)
+}
+
+// dialAll connects n times, and has each connection ask for its upgrade.
+func dialAll(t *testing.T, g *gateway, n int) (results chan outcome, conns []net.Conn) {
+	t.Helper()
+	results = make(chan outcome, n)
+	for i := range n {
+		conn, err := net.DialTimeout("tcp", g.addr, ioTimeout)
+		if err != nil {
+			t.Fatalf("dial %d: %v", i, err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		conns = append(conns, conn)
+		go func() { results <- upgrade(g.addr, conn) }() // ends when the test closes conn
+	}
+	return results, conns
+}
+
+// checkIdleWhileFull measures the CPU that a full gateway burns while most of the dials wait.
+func checkIdleWhileFull(t *testing.T, g *gateway, limit int) {
+	t.Helper()
+	cpu, start := g.cpuTime(t), time.Now()
+	for time.Since(start) < 3*time.Second {
+		if err := g.connections(limit); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	burn := (g.cpuTime(t) - cpu).Seconds() / time.Since(start).Seconds()
+	t.Logf("limit %d, CPU %.1f %% while full", limit, 100*burn)
+	if burn >= 0.05 && !raceEnabled {
+		t.Errorf("CPU %.1f %% while full, want less than 5 %%", 100*burn)
+	}
+}
+
+// outcomes returns the dials that have ended so far: upgraded, or refused with 503.
+func outcomes(t *testing.T, results <-chan outcome) (held []*client, refused int) {
+	t.Helper()
+	for {
+		select {
+		case o := <-results:
+			switch {
+			case o.c != nil:
+				held = append(held, o.c)
+			case o.status == 503:
+				refused++
+			default:
+				t.Errorf("a dial ended with status %d, %v; want 101, 503 or waiting", o.status, o.err)
+			}
+		default:
+			return held, refused
+		}
+	}
+}
+
+// checkServiceBack waits until an emptied gateway serves again, with its descriptors back.
+func checkServiceBack(t *testing.T, g *gateway) {
+	t.Helper()
+	wstest.Succeeds(t, wstest.Patience, "empty", func() error { return g.connections(0) })
+	wstest.Succeeds(t, wstest.Patience, "service back", func() error {
 		c, err := dial(g.addr, "/")
 		if err != nil {
 			return err
@@ -128,7 +141,7 @@ drain:
 		defer func() { _ = c.Close() }()
 		return c.echo(opText, []byte("again"))
 	})
-	eventually(t, 10*time.Second, "descriptors back", func() error {
+	wstest.Succeeds(t, wstest.Patience, "descriptors back", func() error {
 		m, err := g.tryScrape()
 		if err == nil && (m.sum("process_open_fds") > 40 || m.sum("wsgateway_accept_paused") != 0) {
 			err = fmt.Errorf("%v open, accept paused %v", m.sum("process_open_fds"), m.sum("wsgateway_accept_paused"))

@@ -9,22 +9,25 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"wsgateway/internal/wstest"
 )
+
+// mustDial returns a client of /, which ends with the test.
+func mustDial(t *testing.T, g *gateway) *client {
+	t.Helper()
+	c, err := dial(g.addr, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
 
 func TestRawFrames(t *testing.T) {
 	g := startGateway(t, setup{})
-	connect := func(t *testing.T) *client {
-		t.Helper()
-		c, err := dial(g.addr, "/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		return c
-	}
-
 	t.Run("one byte at a time", func(t *testing.T) {
-		c := connect(t)
+		c := mustDial(t, g)
 		text := bytes.Repeat([]byte("slow "), 60)
 		if err := c.trickle(encode(true, opText, text)); err != nil {
 			t.Fatal(err)
@@ -35,7 +38,7 @@ func TestRawFrames(t *testing.T) {
 	})
 
 	t.Run("fragments with a ping and empty ones between", func(t *testing.T) {
-		c := connect(t)
+		c := mustDial(t, g)
 		stream := slices.Concat(
 			encode(false, opBinary, []byte("one ")),
 			encode(true, opPing, []byte("here?")),
@@ -58,7 +61,7 @@ func TestRawFrames(t *testing.T) {
 	})
 
 	t.Run("pipelined messages in one write", func(t *testing.T) {
-		c := connect(t)
+		c := mustDial(t, g)
 		var stream []byte
 		for i := range 200 {
 			stream = append(stream, encode(true, opBinary, bytes.Repeat([]byte{byte(i)}, i))...)
@@ -73,6 +76,12 @@ func TestRawFrames(t *testing.T) {
 		}
 	})
 
+	wstest.Succeeds(t, wstest.Patience, "no connection left", func() error { return g.connections(0) })
+}
+
+// Frames that break a rule fail the connection, with the code of the rule.
+func TestForbiddenFrames(t *testing.T) {
+	g := startGateway(t, setup{})
 	for _, tc := range []struct {
 		name  string
 		bytes []byte
@@ -89,7 +98,7 @@ func TestRawFrames(t *testing.T) {
 		{"close code not for the wire", encode(true, opClose, []byte{1006 >> 8, 1006 & 0xff}), 1002},
 	} {
 		t.Run(tc.name+" fails the connection", func(t *testing.T) {
-			c := connect(t)
+			c := mustDial(t, g)
 			if _, err := c.Write(tc.bytes); err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +114,7 @@ func TestRawFrames(t *testing.T) {
 		})
 	}
 
-	eventually(t, 10*time.Second, "no connection left", func() error { return g.connections(0) })
+	wstest.Succeeds(t, wstest.Patience, "no connection left", func() error { return g.connections(0) })
 }
 
 // What an HTTP client that is no WebSocket client gets to see.

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wsgateway/internal/wstest"
 )
 
 // gateway is a running gateway process.
@@ -58,7 +60,7 @@ func startGateway(t *testing.T, s setup) *gateway {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.SysProcAttr = s.attr
 	g.process = startProcess(t, cmd)
-	eventually(t, 15*time.Second, "gateway ready", func() error {
+	wstest.Succeeds(t, wstest.Patience, "gateway ready", func() error {
 		if err := g.running(); err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wsgateway/internal/wstest"
 )
 
 // holdEnv turns the test binary into a client process: its value is the
@@ -101,7 +103,7 @@ func TestHalfOpenClientIsEvicted(t *testing.T) {
 	if err := bystander.echo(opText, []byte("after")); err != nil {
 		t.Errorf("the other client: %v", err)
 	}
-	eventually(t, lingerTime, "one connection left", func() error { return g.connections(1) })
+	wstest.Succeeds(t, lingerTime, "one connection left", func() error { return g.connections(1) })
 }
 
 // A stopped process keeps its connection: the kernel acknowledges every segment
@@ -115,14 +117,14 @@ func TestStoppedClientIsEvicted(t *testing.T) {
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), holdEnv+"="+g.addr)
 	holder := startProcess(t, cmd)
-	eventually(t, 10*time.Second, "client connected", func() error {
+	wstest.Succeeds(t, wstest.Patience, "client connected", func() error {
 		if !strings.Contains(holder.output.String(), "connected") {
 			return errors.New("not yet")
 		}
 		return holder.running()
 	})
 	// It answers pings as long as it runs.
-	eventually(t, 10*time.Second, "two pongs", func() error {
+	wstest.Succeeds(t, wstest.Patience, "two pongs", func() error {
 		m, err := g.tryScrape()
 		if err == nil && m.sum("wsgateway_pongs_received_total") < 2 {
 			err = errors.New("not yet")
@@ -135,7 +137,7 @@ func TestStoppedClientIsEvicted(t *testing.T) {
 	}
 	holder.signal(t, syscall.SIGSTOP)
 	expectEviction(t, g, before)
-	eventually(t, lingerTime, "no connection left", func() error { return g.connections(0) })
+	wstest.Succeeds(t, lingerTime, "no connection left", func() error { return g.connections(0) })
 	// Woken, it learns that it was closed.
 	holder.signal(t, syscall.SIGCONT)
 	if code := holder.wait(t, 10*time.Second); code != 0 {
@@ -149,7 +151,7 @@ func expectEviction(t *testing.T, g *gateway, before metrics) {
 	t.Helper()
 	start := time.Now()
 	evictions, closes := before.sum("wsgateway_evictions_total")+1, before.sum("wsgateway_closes_total")+1
-	eventually(t, evictedWithin, "eviction", func() error {
+	wstest.Succeeds(t, evictedWithin, "eviction", func() error {
 		m, err := g.tryScrape()
 		if err != nil {
 			return err

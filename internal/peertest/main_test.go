@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // moduleRoot is where the tests find the sources and deploy/.
@@ -99,21 +98,4 @@ func tool(t *testing.T, name string) string {
 		}
 	}
 	return path
-}
-
-// eventually polls check until it returns nil, and fails the test with its last
-// error when the time is over.
-func eventually(t *testing.T, within time.Duration, what string, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v: %v", what, within, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }

@@ -8,17 +8,18 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"wsgateway/internal/wstest"
 )
 
 // process is a peer or a gateway that a test started: in a process group of its
 // own, ended with the test, its output shown when the test failed.
 type process struct {
 	cmd    *exec.Cmd
-	output lockedBuffer
+	output wstest.Buffer
 	exited chan struct{} // closed when the process is reaped
 	state  *os.ProcessState
 }
@@ -47,7 +48,7 @@ func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-p.exited
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", strings.Join(cmd.Args, " "), p.output.tail(6000))
+			t.Logf("output of %s:\n%s", strings.Join(cmd.Args, " "), p.output.Tail(6000))
 		}
 	})
 	return p
@@ -57,7 +58,7 @@ func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 func (p *process) running() error {
 	select {
 	case <-p.exited:
-		return fmt.Errorf("%s ended: %v\n%s", p.cmd.Args[0], p.state, p.output.tail(3000))
+		return fmt.Errorf("%s ended: %v\n%s", p.cmd.Args[0], p.state, p.output.Tail(3000))
 	default:
 		return nil
 	}
@@ -100,28 +101,4 @@ func (p *process) cpuTime(t *testing.T) time.Duration {
 	}
 	const tick = time.Second / 100 // USER_HZ, 100 on every architecture Go supports
 	return time.Duration(utime+stime) * tick
-}
-
-// lockedBuffer collects output that two goroutines write.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// tail returns the last n bytes.
-func (l *lockedBuffer) tail(n int) string {
-	s := l.String()
-	return s[max(0, len(s)-n):]
 }

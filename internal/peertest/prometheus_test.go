@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"wsgateway/internal/wstest"
 )
 
 // prometheus is a running Prometheus.
@@ -106,7 +108,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	p := startPrometheus(t, g)
 	value := func(expr, want string) {
 		t.Helper()
-		eventually(t, 30*time.Second, expr+" is "+want, func() error {
+		wstest.Succeeds(t, wstest.Patience, expr+" is "+want, func() error {
 			r, err := p.instant(expr)
 			if err != nil {
 				return err
@@ -120,61 +122,64 @@ func TestPrometheusScrapes(t *testing.T) {
 	value(`up{job="wsgateway"}`, "1")
 	value(`wsgateway_connections{job="wsgateway"}`, fmt.Sprint(n+1))
 
-	t.Run("rules load and evaluate", func(t *testing.T) {
-		type rule struct{ Name, Query, Health, LastError, State string }
-		eventually(t, 15*time.Second, "all rules evaluated", func() error {
-			var data struct{ Groups []struct{ Rules []rule } }
-			if err := p.query("/api/v1/rules", nil, &data); err != nil {
-				return err
-			}
-			if len(data.Groups) == 0 {
-				return errors.New("no groups")
-			}
-			for _, group := range data.Groups {
-				for _, r := range group.Rules {
-					if r.Health != "ok" {
-						return fmt.Errorf("%s: %s %s", r.Name, r.Health, r.LastError)
-					}
-					// A healthy gateway with a few clients raises no alarm.
-					if r.State == "firing" {
-						return fmt.Errorf("%s is firing", r.Name)
-					}
+	t.Run("rules load and evaluate", func(t *testing.T) { checkRules(t, p) })
+	t.Run("every query of the dashboard has data", func(t *testing.T) { checkDashboard(t, p) })
+}
+
+func checkRules(t *testing.T, p *prometheus) {
+	type rule struct{ Name, Query, Health, LastError, State string }
+	wstest.Succeeds(t, wstest.Patience, "all rules evaluated", func() error {
+		var data struct{ Groups []struct{ Rules []rule } }
+		if err := p.query("/api/v1/rules", nil, &data); err != nil {
+			return err
+		}
+		if len(data.Groups) == 0 {
+			return errors.New("no groups")
+		}
+		for _, group := range data.Groups {
+			for _, r := range group.Rules {
+				if r.Health != "ok" {
+					return fmt.Errorf("%s: %s %s", r.Name, r.Health, r.LastError)
+				}
+				// A healthy gateway with a few clients raises no alarm.
+				if r.State == "firing" {
+					return fmt.Errorf("%s is firing", r.Name)
 				}
 			}
-			return nil
-		})
-	})
-
-	t.Run("every query of the dashboard has data", func(t *testing.T) {
-		variables := strings.NewReplacer(
-			"$__rate_interval", "10s", "$__interval", "10s", "$__range", "1m", "$instance", ".*")
-		for title, exprs := range readDashboard(t).expressions() {
-			for _, expr := range exprs {
-				expr := variables.Replace(expr)
-				mayBeEmpty := title == "annotations" ||
-					slices.ContainsFunc(bornLater, func(name string) bool { return strings.Contains(expr, name) })
-				eventually(t, 20*time.Second, title+": "+expr, func() error {
-					r, err := p.instant(expr)
-					if err == nil && len(r) == 0 && !mayBeEmpty {
-						err = errors.New("no data")
-					}
-					return err
-				})
-			}
 		}
+		return nil
 	})
+}
 
-	t.Run("stops being ready, then is down", func(t *testing.T) {
-		// Another gateway would be the one to go on; here none is.
-		g2 := startGateway(t, setup{})
-		p2 := startPrometheus(t, g2)
-		eventually(t, 30*time.Second, "up", func() error { return expectUp(p2, "1") })
-		g2.signal(t, 15)
-		if code := g2.wait(t, 15*time.Second); code != 0 {
-			t.Errorf("exit code %d", code)
+func checkDashboard(t *testing.T, p *prometheus) {
+	variables := strings.NewReplacer(
+		"$__rate_interval", "10s", "$__interval", "10s", "$__range", "1m", "$instance", ".*")
+	for title, exprs := range readDashboard(t).expressions() {
+		for _, expr := range exprs {
+			expr := variables.Replace(expr)
+			mayBeEmpty := title == "annotations" ||
+				slices.ContainsFunc(bornLater, func(name string) bool { return strings.Contains(expr, name) })
+			wstest.Succeeds(t, wstest.Patience, title+": "+expr, func() error {
+				r, err := p.instant(expr)
+				if err == nil && len(r) == 0 && !mayBeEmpty {
+					err = errors.New("no data")
+				}
+				return err
+			})
 		}
-		eventually(t, 30*time.Second, "down", func() error { return expectUp(p2, "0") })
-	})
+	}
+}
+
+// A gateway that ends stops being ready, and is then seen to be down.
+func TestPrometheusSeesTheEnd(t *testing.T) {
+	g := startGateway(t, setup{})
+	p := startPrometheus(t, g)
+	wstest.Succeeds(t, wstest.Patience, "up", func() error { return expectUp(p, "1") })
+	g.signal(t, 15)
+	if code := g.wait(t, 15*time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	wstest.Succeeds(t, wstest.Patience, "down", func() error { return expectUp(p, "0") })
 }
 
 func expectUp(p *prometheus, want string) error {

@@ -26,10 +26,23 @@ func Becomes[T comparable](t testing.TB, get func() T, want T, what string) {
 	}
 }
 
-// poll reports whether cond reports true in time. It asks at once, and then less and less often.
-func poll(cond func() bool) bool {
+// Succeeds waits until check returns nil, at most for a limit: Patience, or less where the limit is what
+// is tested. what names the check; the failure has the last error.
+func Succeeds(t testing.TB, limit time.Duration, what string, check func() error) {
+	t.Helper()
+	var err error
+	if !pollFor(limit, func() bool { err = check(); return err == nil }) {
+		t.Fatalf("%s: after %v still: %v", what, limit, err)
+	}
+}
+
+// poll reports whether cond reports true within Patience.
+func poll(cond func() bool) bool { return pollFor(Patience, cond) }
+
+// pollFor reports whether cond reports true in time. It asks at once, and then less and less often.
+func pollFor(limit time.Duration, cond func() bool) bool {
 	pause := 100 * time.Microsecond
-	for deadline := time.Now().Add(Patience); !cond(); pause = min(2*pause, 10*time.Millisecond) {
+	for deadline := time.Now().Add(limit); !cond(); pause = min(2*pause, 20*time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}
