@@ -89,7 +89,7 @@ func (r *Reactor) Send(c Conn, m Message) error {
 	if !r.known(c) {
 		return ErrClosed
 	}
-	err, why := r.output.send(c, r.slots.At(c.Index()), &m)
+	why, err := r.output.send(c, r.slots.At(c.Index()), &m)
 	if why != 0 {
 		r.wake(c, why)
 	}

@@ -64,34 +64,34 @@ func (m *outgoing) keep(shared []byte) []byte {
 }
 
 // send takes the write lock and sends m. why is the reason of a turn that is to be brought about.
-func (o *output) send(c Conn, s *slot, m *Message) (err error, why Reason) {
+func (o *output) send(c Conn, s *slot, m *Message) (why Reason, err error) {
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
 	if uint32(s.word.Load()>>32) != c.Gen() || s.wflags&(wFinal|wBroken) != 0 {
-		return ErrClosed, 0
+		return 0, ErrClosed
 	}
 	if s.wflags&wFull != 0 && !m.Final {
 		if !m.Urgent {
 			o.stats.dropped.Add(1)
 		}
-		return ErrQueueFull, 0
+		return 0, ErrQueueFull
 	}
 	if id := s.cork.Load(); id != 0 {
 		k := o.corks[id-1]
 		if (s.queue == 0 || !m.Urgent && m.Policy == CloseSlow) && k.add(s, m, o.queueBytes) {
-			return nil, 0
+			return 0, nil
 		}
 		o.spill(c, s, k) // nothing overtakes what was sent before
 	}
 	if m.Urgent && s.queue != 0 {
 		o.queueUrgent(s, m)
-		return nil, 0
+		return 0, nil
 	}
 	return o.sendNow(c, s, m)
 }
 
 // sendNow is send for a message that is not collected.
-func (o *output) sendNow(c Conn, s *slot, m *Message) (err error, why Reason) {
+func (o *output) sendNow(c Conn, s *slot, m *Message) (why Reason, err error) {
 	var head [16]byte
 	x := outgoing{head: m.Prefix.put(&head), msgs: 1, key: m.Key, policy: m.Policy}
 	var shared []byte
@@ -111,16 +111,16 @@ func (o *output) sendNow(c Conn, s *slot, m *Message) (err error, why Reason) {
 	switch {
 	case s.wflags&wBroken != 0:
 		o.stats.dropped.Add(1)
-		return ErrClosed, WriteFailed
+		return WriteFailed, ErrClosed
 	case err == ErrQueueFull && m.Urgent: // all queues together are full, nothing of it has been sent
 		o.stats.dropped.Add(1)
-		return nil, 0
+		return 0, nil
 	case err == ErrQueueFull:
 		s.wflags |= wFull
 		o.stats.dropped.Add(1)
-		return err, Overflow
+		return Overflow, err
 	}
-	return err, 0
+	return 0, err
 }
 
 // write sends m, or queues what the socket does not take. On a broken connection it does nothing:
