@@ -14,7 +14,7 @@ type Failure struct {
 	RemoteAddr netip.AddrPort
 	Request    *wsproto.Request // nil if there was no complete and correct one; valid until the call returns
 	Status     int              // of the answer; 0 if the client left before, or said nothing
-	Err        error            // what was wrong; nil where Status is 0
+	Err        error            // what was wrong; nil where Status is 0, or Route.HTTP has answered
 }
 
 // reportFailure tells of a handshake that did not lead to a session.
@@ -24,8 +24,8 @@ func (t *turn) reportFailure(status int, err error) {
 		return
 	}
 	f := Failure{RemoteAddr: s.tr.Peer(t.c), Status: status, Err: err}
-	if t.hasRequest {
-		f.Request = &t.state.req
+	if t.request != nil {
+		f.Request = t.request.Request
 	}
 	if s.cfg.AccessLog != nil {
 		t.session().access("handshake", accessAttrs(f.RemoteAddr, f.Request, status))

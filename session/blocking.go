@@ -3,8 +3,6 @@ package session
 import (
 	"sync"
 	"time"
-
-	"wsgateway/wsproto"
 )
 
 // executor runs the calls of handlers that may block, see MayBlock, in a bounded pool of
@@ -27,9 +25,8 @@ type executor struct {
 }
 
 type laneShard struct {
-	mu       sync.Mutex
-	m        map[conn]*lane
-	verdicts map[conn]*verdict
+	mu sync.Mutex
+	m  map[conn]*lane
 }
 
 // lane is the calls of one session that wait or run. It exists while there are any.
@@ -37,14 +34,6 @@ type lane struct {
 	c     conn
 	calls []func()
 	end   *tombstone // what is known of the session, once it has ended
-	gone  bool       // the connection is closed: nobody will take a verdict
-}
-
-// verdict is what Route.OnUpgrade or Route.HTTP has said of a request.
-type verdict struct {
-	accept wsproto.Accept
-	value  any
-	err    error
 }
 
 func newExecutor(s *Server, size, max int) *executor {
@@ -52,7 +41,6 @@ func newExecutor(s *Server, size, max int) *executor {
 	e.changed.L = &e.mu
 	for i := range e.lanes {
 		e.lanes[i].m = make(map[conn]*lane)
-		e.lanes[i].verdicts = make(map[conn]*verdict)
 	}
 	return e
 }
@@ -214,32 +202,6 @@ func (e *executor) again(l *lane) {
 	_ = e.srv.tr.Wake(l.c) // or it is gone
 }
 
-// decideAsync has a request judged, and c get a turn when that is done.
-func (e *executor) decideAsync(c conn, f func() *verdict) {
-	e.post(c, nil, func() {
-		v := &verdict{err: wsproto.ErrInternal} // should f end the goroutine
-		defer func() {
-			sh := e.shard(c)
-			sh.mu.Lock()
-			defer sh.mu.Unlock()
-			if l := sh.m[c]; l != nil && !l.gone {
-				sh.verdicts[c] = v
-			}
-		}()
-		v = f()
-	})
-}
-
-// verdict takes what decideAsync has found out; nil if it has not yet, or was not asked.
-func (e *executor) verdict(c conn) *verdict {
-	sh := e.shard(c)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	v := sh.verdicts[c]
-	delete(sh.verdicts, c)
-	return v
-}
-
 // full reports whether so much waits that requests are to be refused.
 func (e *executor) full() bool {
 	e.mu.Lock()
@@ -247,15 +209,12 @@ func (e *executor) full() bool {
 	return len(e.ready) >= e.max
 }
 
-// forget says that nobody will take the verdict about c. What has not begun to find it out does not
-// begin.
+// forget drops the calls of c that have not begun.
 func (e *executor) forget(c conn) {
 	sh := e.shard(c)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	delete(sh.verdicts, c)
 	if l := sh.m[c]; l != nil {
-		l.gone = true
 		l.calls = nil
 	}
 }

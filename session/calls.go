@@ -102,11 +102,6 @@ func (t *turn) post(f func()) {
 	})
 }
 
-// callOnOpen tells the handler of a new session. req is valid until it returns.
-func (t *turn) callOnOpen(req *wsproto.Request) {
-	t.call(func() { t.route.Handler.OnOpen(t.session(), req) })
-}
-
 // fault tells the handler why the session is about to end, if it wants to know.
 func (t *turn) fault(err error) {
 	if t.route == nil || t.route.fault == nil || t.phase() == phaseOver {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -166,6 +167,11 @@ type Route struct {
 
 // Upgrade is a handshake to be decided about. It is valid until Route.OnUpgrade returns.
 type Upgrade struct {
+	// Context is for what the decision needs to wait for. It ends when the decision is no longer of use:
+	// when the connection breaks, Config.HandshakeTimeout is over, or Server.Close is called, and when
+	// the handshake has been answered. Where OnUpgrade never blocks (UpgradeNeverBlocks) it ends at Close
+	// only.
+	Context    context.Context
 	Request    *wsproto.Request
 	RemoteAddr netip.AddrPort // see Session.RemoteAddr
 	// Subprotocol is what Route.Subprotocols has led to. It may be replaced by another one that
@@ -304,10 +310,6 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		if e := r.Rate.withDefaults(); e != nil {
 			err = errors.Join(err, fmt.Errorf("session: route %q: %w", r.Path, e))
-		}
-		if r.Handler == nil {
-			r.Handler = HandlerFuncs{}
-			r.OnUpgrade = func(*Upgrade) error { return wsproto.ErrNotFound }
 		}
 		if r.DeflateThreshold == 0 {
 			r.DeflateThreshold = 512

@@ -65,27 +65,6 @@ func (e events) Notice(poll *netpoll.Turn, why netpoll.Reason) {
 	}
 }
 
-// noticeRequest is for a client that has not been upgraded.
-func (t *turn) noticeRequest(why netpoll.Reason) {
-	woken, late := why&netpoll.Woken != 0, why&netpoll.Deadline != 0
-	switch {
-	case woken && t.rec.partial != 0 && !t.OnLoop(): // see moveToWorker
-		t.Resume()
-		t.handshake(nil)
-	case woken && t.rec.partial == 0 && t.srv.draining.Load():
-		t.drop()
-	case late && t.srv.exec != nil && t.srv.exec.busy(t.c):
-		t.giveUpAsking()
-	case late:
-		t.srv.stats.evictions.Inc("handshake_timeout")
-		if t.rec.partial == 0 {
-			t.drop()
-			return
-		}
-		t.refuse(wsproto.ErrTimeout)
-	}
-}
-
 // noticeSession is for a client that has been upgraded.
 func (t *turn) noticeSession(why netpoll.Reason) {
 	if t.rec.flags.Load()&flagTerminate != 0 {

@@ -7,19 +7,18 @@ import (
 	"wsgateway/netpoll"
 )
 
-// Nobody judges a request whose client is gone, and what has been found out about it is not kept.
-func TestForgottenRequests(t *testing.T) {
+// What has not begun is not called once nobody wants to know, and nothing of it is kept.
+func TestForgottenCalls(t *testing.T) {
 	e := newExecutor(&Server{tr: silent{}}, 1, 100)
-	gate, judged := make(chan struct{}), make(chan conn, 100)
+	gate, called := make(chan struct{}), make(chan conn, 100)
 	for i := range uint32(20) {
 		c := netpoll.MakeConn(i, 1)
-		e.decideAsync(c, func() *verdict {
-			judged <- c
+		e.post(c, nil, func() {
+			called <- c
 			<-gate
-			return &verdict{}
 		})
 	}
-	first := <-judged
+	first := <-called
 	for i := range uint32(19) {
 		e.forget(netpoll.MakeConn(i, 1))
 	}
@@ -27,15 +26,13 @@ func TestForgottenRequests(t *testing.T) {
 	if n := e.close(10 * time.Second); n > 0 {
 		t.Fatalf("%d calls run", n)
 	}
-	if c := <-judged; first.Index() != 0 || c.Index() != 19 || len(judged) > 0 {
-		t.Errorf("%d and %d were judged, and %d others", first.Index(), c.Index(), len(judged))
+	if c := <-called; first.Index() != 0 || c.Index() != 19 || len(called) > 0 {
+		t.Errorf("the calls of %d and %d were made, and %d others; want those of 0 and 19", first.Index(), c.Index(), len(called))
 	}
-	kept := 0
 	for i := range e.lanes {
-		kept += len(e.lanes[i].verdicts) + len(e.lanes[i].m)
-	}
-	if kept != 1 || e.verdict(netpoll.MakeConn(19, 1)) == nil {
-		t.Errorf("%d verdicts and lanes are kept", kept)
+		if n := len(e.lanes[i].m); n > 0 {
+			t.Errorf("%d lanes are kept", n)
+		}
 	}
 }
 

@@ -82,6 +82,7 @@ func (s *Server) drain() {
 
 func (s *Server) close() (err error) {
 	s.drain()
+	s.cancel()
 	s.starting.Lock()
 	s.done = true
 	started := s.stopSweep != nil

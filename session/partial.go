@@ -11,8 +11,9 @@ import (
 // partial holds what is incomplete of a client's input. A connection has one only while
 // there is such. The owner's.
 type partial struct {
-	head []byte // before the upgrade: the request so far
-	seen int    // bytes of head that have been searched for its end
+	head    []byte          // before the upgrade: the request so far
+	seen    int             // bytes of head that have been searched for its end
+	pending *pendingRequest // complete, and being decided about
 
 	dec     wsproto.Decoder // after it
 	rest    []byte          // input that the last turn had no time for

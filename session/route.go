@@ -22,6 +22,9 @@ type route struct {
 	pong   PongHandler
 	fault  ErrorHandler
 
+	callsOpen bool // the handler has an OnOpen
+	httpOnly  bool // there is no handler
+
 	limited bool // Rate bounds something
 	tiny    rate // of tiny fragments
 
@@ -37,7 +40,10 @@ func newRoutes(list []Route, fragmentRate int) *routes {
 			limits: wsproto.Limits{MaxMessage: r.MaxMessage, MaxFragments: r.MaxFragments, Only: r.Only},
 			accept: wsproto.Accept{Subprotocols: r.Subprotocols, Header: r.Header, Deflate: r.Deflate},
 		})
-		rs.list[i].hooks(r.Handler)
+		if r.Handler == nil {
+			rs.list[i].Handler, rs.list[i].httpOnly = HandlerFuncs{}, true
+		}
+		rs.list[i].hooks(rs.list[i].Handler)
 		rs.list[i].limited = r.Rate.limits()
 		rs.list[i].tiny = makeRate(fragmentRate, max(fragmentRate, 2*min(r.MaxFragments, 1<<29)))
 		rs.lossy = rs.lossy || r.Outbound != CloseSlow
@@ -61,10 +67,12 @@ func (r *route) hooks(h Handler) {
 	r.ping, _ = h.(PingHandler)
 	r.pong, _ = h.(PongHandler)
 	r.fault, _ = h.(ErrorHandler)
+	r.callsOpen = true
 	f, ok := h.(HandlerFuncs)
 	if !ok {
 		return
 	}
+	r.callsOpen = f.Open != nil
 	if f.Ping == nil {
 		r.ping = nil
 	}

@@ -37,6 +37,8 @@ type Server struct {
 	fanout   *fanout
 	presence *presence // nil if nobody wants to know
 
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
 	open     atomic.Int64 // sessions between OnOpen and OnClose
 	draining atomic.Bool
 	drained  chan struct{} // closed when draining becomes true
@@ -67,6 +69,7 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.tr = s.reactor
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	n := s.reactor.Capacity()
 	s.table = newSessionTable(n, newRoutes(cfg.Routes, cfg.FragmentRate))
 	s.live = newLiveness(n, cfg.PingInterval, cfg.PingTimeout)

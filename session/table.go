@@ -235,6 +235,9 @@ func (tb *sessionTable) dropPartial(rec *record, bufs *buffers) {
 		return
 	}
 	pt := tb.partials.At(rec.partial - 1)
+	if pt.pending != nil {
+		pt.pending.abandon()
+	}
 	pt.dec.Release(bufs)
 	bufs.Free(pt.head)
 	bufs.Free(pt.rest)

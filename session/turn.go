@@ -18,9 +18,9 @@ type turn struct {
 	rec   *record
 	route *route // of the session; nil before the upgrade
 
-	hasRequest bool // state.req is the client's, and has not been answered
-	headMethod bool // it has asked for the head of the answer only
-	decoding   bool // state.dec is in use
+	request    *request // the client's, until it has been answered; nil if none is complete
+	headMethod bool     // the client has asked for the head of the answer only
+	decoding   bool     // state.dec is in use
 }
 
 // begin makes the turn of a call of netpoll's.
@@ -35,6 +35,8 @@ func (s *Server) begin(poll *netpoll.Turn) *turn {
 	*t = turn{Turn: poll, srv: s, state: state, c: c, rec: s.table.record(c)}
 	if m := t.rec.load(); m.phase() == phaseOpen || m.phase() == phaseClosing {
 		t.route = s.table.route(m)
+	} else if pending := t.pending(); pending != nil {
+		t.request = &pending.request
 	}
 	return t
 }

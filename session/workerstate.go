@@ -6,7 +6,8 @@ import "wsgateway/wsproto"
 type workerState struct {
 	turn     turn            // the current one
 	dec      wsproto.Decoder // zero between turns
-	req      wsproto.Request // of the turn's client, while its turn's hasRequest is set
+	req      wsproto.Request // that is being judged where it lies
+	request  request         // likewise
 	upgrader *wsproto.Upgrader
 	inflater *wsproto.Inflater // made when it is needed first
 	scratch  []byte

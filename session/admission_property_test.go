@@ -1,0 +1,280 @@
+package session_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"wsgateway/internal/wstest"
+	"wsgateway/session"
+	"wsgateway/wsproto"
+)
+
+// verdict is what a client asks the route's functions to do. It is the request's path.
+type verdict string
+
+const (
+	accepts  verdict = "/accept"
+	refuses  verdict = "/refuse"
+	responds verdict = "/respond" // with a *wsproto.Response
+	panics   verdict = "/panic"
+	exits    verdict = "/exit" // with runtime.Goexit
+	waits    verdict = "/wait" // until its context ends; then it refuses
+)
+
+// applicant is a client that asks to be admitted.
+type applicant struct {
+	id      int // the query of its request
+	verdict verdict
+	plain   bool
+	cuts    []int // where its request is cut into pieces
+	leaves  bool  // it resets the connection without waiting for the answer
+}
+
+func drawApplicant(t *rapid.T, id int, verdicts ...verdict) applicant {
+	a := applicant{
+		id:      id,
+		verdict: rapid.SampledFrom(verdicts).Draw(t, "verdict"),
+		plain:   rapid.IntRange(0, 3).Draw(t, "plain") == 0,
+		leaves:  rapid.IntRange(0, 3).Draw(t, "leaves") == 0,
+	}
+	a.cuts = rapid.SliceOfN(rapid.IntRange(1, len(a.request())-1), 0, 3).Draw(t, "cuts")
+	return a
+}
+
+func (a applicant) request() string {
+	target := fmt.Sprint(a.verdict, "?", a.id)
+	if a.plain {
+		return "GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n"
+	}
+	return wstest.Request(target)
+}
+
+// apply sends the request, and returns the status of the answer, 0 for none, and whether more than one came. An
+// accepted client leaves without a word.
+func (a applicant) apply(addr string, e *examiner) (status int, err error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	rest := a.request()
+	for i := range a.cuts {
+		at := min(a.cuts[i], len(rest)-1) // the last piece is not empty
+		if _, err := io.WriteString(c, rest[:at]); err != nil {
+			return 0, err
+		}
+		rest = rest[at:]
+	}
+	if _, err := io.WriteString(c, rest); err != nil {
+		return 0, err
+	}
+	if a.leaves {
+		if a.verdict == waits { // while the call runs, if it ever begins
+			for deadline := time.Now().Add(time.Second); e.times(a.id) == 0 && time.Now().Before(deadline); {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		return 0, c.(*net.TCPConn).SetLinger(0)
+	}
+	r := bufio.NewReader(c)
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return 0, nil // no answer, as from a goroutine that has ended
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return res.StatusCode, nil
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+		return 0, fmt.Errorf("behind the answer came %q, %v", rest, err)
+	}
+	return res.StatusCode, nil
+}
+
+// want is the status of the answer that the client gets if it waits for it; 0 for none.
+func (a applicant) want(async bool) int {
+	switch a.verdict {
+	case refuses:
+		return http.StatusForbidden
+	case responds:
+		return http.StatusTeapot
+	case panics:
+		return http.StatusInternalServerError
+	case exits:
+		if async {
+			return http.StatusInternalServerError
+		}
+		return 0 // the turn ends with its goroutine, and the connection with the turn
+	case waits:
+		return http.StatusServiceUnavailable
+	}
+	if a.plain {
+		return http.StatusOK
+	}
+	return http.StatusSwitchingProtocols
+}
+
+// examiner has a route whose functions do what the path says, and counts.
+type examiner struct {
+	mu             sync.Mutex
+	asked          map[string]int // about whom, and how often
+	opened, closed atomic.Int64
+}
+
+func (e *examiner) decide(ctx context.Context, r *wsproto.Request) error {
+	e.mu.Lock()
+	e.asked[string(r.RawQuery)]++
+	e.mu.Unlock()
+	switch verdict(r.Path) {
+	case refuses:
+		return wsproto.ErrForbidden
+	case responds:
+		return &wsproto.Response{Status: http.StatusTeapot, Body: []byte("no")}
+	case panics:
+		panic("asked to")
+	case exits:
+		runtime.Goexit()
+	case waits:
+		<-ctx.Done()
+		return wsproto.ErrForbidden // nobody is there any more to hear it
+	}
+	return nil
+}
+
+// times is how often a client was decided about.
+func (e *examiner) times(id int) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.asked[fmt.Sprint(id)]
+}
+
+func (e *examiner) route(mode session.Mode, upgrade session.UpgradeMode) session.Route {
+	return session.Route{
+		Path: "/*", Mode: mode, UpgradeMode: upgrade,
+		OnUpgrade: func(u *session.Upgrade) error { return e.decide(u.Context, u.Request) },
+		HTTP: func(r *wsproto.Request) *wsproto.Response {
+			var response *wsproto.Response
+			switch err := e.decide(context.Background(), r); {
+			case err == nil:
+				return &wsproto.Response{Status: http.StatusOK, Body: []byte("page")}
+			case errors.As(err, &response):
+				return response
+			default:
+				return &wsproto.Response{Status: http.StatusForbidden}
+			}
+		},
+		Handler: session.HandlerFuncs{
+			Open: func(_ session.Session, r *wsproto.Request) {
+				if len(r.Path) < 2 || !strings.HasPrefix(string(r.Head()), "GET "+string(r.Path)) {
+					panic("the request is another's")
+				}
+				e.opened.Add(1)
+			},
+			Close: func(session.Session, session.CloseInfo) { e.closed.Add(1) },
+		},
+	}
+}
+
+// Whatever a route's functions do, wherever they run, and whether the client is still there: a request gets
+// exactly one answer, or none if its client has left, and nothing of it is kept.
+func TestPropertyAdmission(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		mode := rapid.SampledFrom([]session.Mode{session.MayBlock, session.NeverBlocks, session.OnLoop}).Draw(rt, "mode")
+		upgrade := rapid.SampledFrom([]session.UpgradeMode{session.UpgradeAsMode, session.UpgradeMayBlock, session.UpgradeNeverBlocks}).Draw(rt, "upgrade")
+		async := upgrade == session.UpgradeMayBlock || upgrade == session.UpgradeAsMode && mode == session.MayBlock
+		e := &examiner{asked: make(map[string]int)}
+		cfg := session.Config{
+			Routes:           []session.Route{e.route(mode, upgrade)},
+			BlockingCalls:    rapid.IntRange(1, 4).Draw(rt, "calls"),
+			HandshakeTimeout: time.Minute,
+		}
+		var list []applicant
+		if async && rapid.IntRange(0, 3).Draw(rt, "late") == 0 { // no decision comes in time
+			cfg.HandshakeTimeout = 30 * time.Millisecond
+			cfg.BlockingCalls = 16
+			for i := range rapid.IntRange(1, 6).Draw(rt, "clients") {
+				a := drawApplicant(rt, i, waits)
+				a.plain, a.cuts, a.leaves = false, nil, rapid.Bool().Draw(rt, "leaves early")
+				list = append(list, a)
+			}
+		} else {
+			for i := range rapid.IntRange(1, 12).Draw(rt, "clients") {
+				list = append(list, drawApplicant(rt, i, accepts, refuses, responds, panics, exits))
+			}
+		}
+		admissions(rt, t, e, cfg, list, async)
+	})
+}
+
+// admissions has clients apply all at once, and checks what came of it.
+func admissions(rt *rapid.T, t *testing.T, e *examiner, cfg session.Config, list []applicant, async bool) {
+	srv, err := session.NewServer(cfg)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	defer srv.Close()
+	addr, err := srv.Listen("127.0.0.1:0")
+	if err != nil {
+		rt.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		rt.Fatal(err)
+	}
+	type outcome struct {
+		applicant
+		status int
+		err    error
+	}
+	outcomes := make(chan outcome)
+	for _, a := range list {
+		go func() {
+			status, err := a.apply(addr.String(), e)
+			outcomes <- outcome{a, status, err}
+		}()
+	}
+	for range list {
+		o := <-outcomes
+		if o.err != nil {
+			rt.Errorf("%+v: %v", o.applicant, o.err)
+		}
+		if o.verdict == waits && e.times(o.id) == 0 {
+			continue // its request was not complete in time, or nobody came to be asked
+		}
+		if want := o.want(async); !o.leaves && o.status != want {
+			rt.Errorf("%+v: the answer has status %d, want %d (0: none)", o.applicant, o.status, want)
+		}
+	}
+	wstest.Eventually(t, func() bool {
+		st := srv.Stats()
+		return st.Conns == 0 && st.Sessions == 0 && st.Blocking.Busy == 0 && st.Blocking.Waiting == 0 && st.InboundBytes == 0
+	}, "connections, calls and buffers are given back")
+	answered := uint64(0)
+	for _, n := range srv.Stats().Handshakes {
+		answered += n
+	}
+	if answered > uint64(len(list)) {
+		rt.Errorf("%d requests were answered or given up %d times", len(list), answered)
+	}
+	if opened, closed := e.opened.Load(), e.closed.Load(); opened != closed {
+		rt.Errorf("OnOpen was called %d times, OnClose %d times", opened, closed)
+	}
+	for _, a := range list {
+		if n := e.times(a.id); n > 1 {
+			rt.Errorf("%+v was decided about %d times", a, n)
+		}
+	}
+}

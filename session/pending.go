@@ -1,0 +1,117 @@
+package session
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"wsgateway/wsproto"
+)
+
+// pendingRequest is a request that has left the turn in which it came: it has bytes of its own. It belongs to
+// its connection, and to the call that decides about it while that runs: the last of them frees the bytes.
+type pendingRequest struct {
+	request
+	own   wsproto.Request
+	head  []byte // borrowed from bufs
+	bufs  *buffers
+	async bool // the pool decides
+
+	state    atomic.Uint32 // a pendingState
+	ctx      context.Context
+	cancel   context.CancelFunc
+	decision decision // once state is pendingDecided
+}
+
+// The states of a request that the pool decides about.
+//
+//	waiting -> running -> decided
+//	any -> abandoned
+const (
+	pendingWaiting   uint32 = iota
+	pendingRunning          // the call has begun; it frees the bytes if it finds itself abandoned
+	pendingDecided          // the decision can be read
+	pendingAbandoned        // the connection is closed, or the request has been answered
+)
+
+// pend gives a request bytes of its own, and stops reading until it is answered: the end of the input must not
+// be seen before. Where there is no memory it refuses the request and reports false.
+func (t *turn) pend(r *request) (*pendingRequest, bool) {
+	p, err := newPendingRequest(r, t.partial(), t.srv.bufs)
+	if err != nil {
+		t.refuse(wsproto.ErrOverloaded)
+		return nil, false
+	}
+	pt := t.partial()
+	if pt == nil {
+		pt = t.newPartial()
+	}
+	pt.pending = p
+	t.Pause()
+	return p, true
+}
+
+// newPendingRequest makes r a request of its own. It takes the bytes of pt, if they are there, and copies them
+// otherwise.
+func newPendingRequest(r *request, pt *partial, bufs *buffers) (*pendingRequest, error) {
+	p := &pendingRequest{request: *r, bufs: bufs, cancel: func() {}}
+	if pt != nil {
+		p.head, pt.head = pt.head, nil
+	} else {
+		head, err := bufs.Grow(nil, len(r.Head()))
+		if err != nil {
+			return nil, err
+		}
+		p.head = append(head, r.Head()...)
+	}
+	r.CopyTo(&p.own, p.head)
+	p.Request = &p.own
+	return p, nil
+}
+
+// pending returns the request that is being decided about, nil if there is none.
+func (t *turn) pending() *pendingRequest {
+	if pt := t.partial(); pt != nil {
+		return pt.pending
+	}
+	return nil
+}
+
+// handshakeLeft is how long the client's request may still take.
+func (t *turn) handshakeLeft() time.Duration {
+	took := time.Duration(uint32(time.Since(epoch).Microseconds())-t.rec.began) * time.Microsecond
+	return max(t.srv.cfg.HandshakeTimeout-took, time.Millisecond)
+}
+
+// decide calls the route's function, in the pool. Nobody wants to know once the client is gone.
+func (p *pendingRequest) decide(s Session) {
+	if !p.state.CompareAndSwap(pendingWaiting, pendingRunning) {
+		return
+	}
+	p.decision = decision{err: wsproto.ErrInternal} // should the call end the goroutine
+	defer func() {
+		if !p.state.CompareAndSwap(pendingRunning, pendingDecided) {
+			p.free()
+		}
+	}()
+	p.decision = s.decide(&p.request, p.ctx, new(callWatch)) // the pool's goroutines have their own
+	if p.decision.err != nil && p.ctx.Err() != nil {
+		p.decision = decision{err: wsproto.ErrOverloaded} // it came too late: the client is not to blame
+	}
+}
+
+// decided reports whether there is a decision.
+func (p *pendingRequest) decided() bool { return p.state.Load() == pendingDecided }
+
+// abandon ends the connection's interest in the request, and its context. The call may go on for a while.
+func (p *pendingRequest) abandon() {
+	p.cancel()
+	if p.state.Swap(pendingAbandoned) != pendingRunning {
+		p.free()
+	}
+}
+
+func (p *pendingRequest) free() {
+	p.bufs.Free(p.head)
+	p.head = nil
+}
