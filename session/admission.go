@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"net/http"
 
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
@@ -19,8 +20,9 @@ import (
 type request struct {
 	*wsproto.Request
 	route *route
-	index uint16 // of the route
-	plain bool   // it does not ask for WebSocket, and the route answers such requests
+	index uint16        // of the route
+	plain bool          // it does not ask for WebSocket, and the route answers such requests
+	http  *http.Request // as net/http has it, see Server.ServeHTTP; nil for others
 }
 
 // asks reports whether a function of the route decides about the request.
@@ -76,6 +78,9 @@ func (t *turn) admit(p []byte, n int) {
 	}
 	r := &t.state.request
 	*r = request{Request: req}
+	if pt := t.partial(); pt != nil {
+		r.http = pt.http
+	}
 	t.request = r
 	if n < len(p) {
 		// A client must wait for the answer (RFC 6455 §4.1). What comes before it may be

@@ -135,6 +135,12 @@ type examiner struct {
 	opened, closed atomic.Int64
 }
 
+// teapot is a response of the route's own, which errTeapot stands for.
+var (
+	teapot    = &wsproto.Response{Status: http.StatusTeapot, Body: []byte("no")}
+	errTeapot = errors.New("a response")
+)
+
 func (e *examiner) decide(ctx context.Context, r *wsproto.Request) error {
 	e.mu.Lock()
 	e.asked[string(r.RawQuery)]++
@@ -143,7 +149,7 @@ func (e *examiner) decide(ctx context.Context, r *wsproto.Request) error {
 	case refuses:
 		return wsproto.ErrForbidden
 	case responds:
-		return &wsproto.Response{Status: http.StatusTeapot, Body: []byte("no")}
+		return errTeapot
 	case panics:
 		panic("asked to")
 	case exits:
@@ -165,14 +171,19 @@ func (e *examiner) times(id int) int {
 func (e *examiner) route(mode session.Mode, upgrade session.UpgradeMode) session.Route {
 	return session.Route{
 		Path: "/*", Mode: mode, UpgradeMode: upgrade,
-		OnUpgrade: func(u *session.Upgrade) error { return e.decide(u.Context, u.Request) },
+		OnUpgrade: func(u *session.Upgrade) error {
+			err := e.decide(u.Context, u.Request)
+			if err == errTeapot {
+				return u.Respond(teapot)
+			}
+			return err
+		},
 		HTTP: func(r *wsproto.Request) *wsproto.Response {
-			var response *wsproto.Response
-			switch err := e.decide(context.Background(), r); {
-			case err == nil:
+			switch e.decide(context.Background(), r) {
+			case nil:
 				return &wsproto.Response{Status: http.StatusOK, Body: []byte("page")}
-			case errors.As(err, &response):
-				return response
+			case errTeapot:
+				return teapot
 			default:
 				return &wsproto.Response{Status: http.StatusForbidden}
 			}

@@ -41,19 +41,23 @@ func (t *turn) respond(response *wsproto.Response, err error) {
 
 // refuse answers a request that is not to be upgraded, and closes the connection.
 func (t *turn) refuse(err error) {
-	var response *wsproto.Response
-	if errors.As(err, &response) && response != nil {
-		t.respond(response, err)
+	var own *refusingResponse
+	if errors.As(err, &own) && own.Response != nil {
+		t.respond(own.Response, err)
 		return
 	}
 	refusal := t.refusal(err)
 	o := t.responseOptions()
 	if refusal.Status == http.StatusServiceUnavailable {
-		o.RetryAfter = 1 + rand.IntN(3) // seconds; spread, so that they do not come back together
+		o.RetryAfter = retryAfter()
 	}
 	answer := wsproto.AppendRefusal(t.state.scratch[:0], refusal, o)
 	t.endRequest(answer, refusal.Status, err)
 }
+
+// retryAfter returns in how many seconds a client should come back: spread, so that they do not all
+// come together.
+func retryAfter() int { return 1 + rand.IntN(3) }
 
 func (t *turn) responseOptions() wsproto.ResponseOptions {
 	return wsproto.ResponseOptions{Date: t.state.date.Format(time.Now()), OmitBody: t.headMethod}
@@ -67,7 +71,7 @@ func (t *turn) refusal(err error) *wsproto.RequestError {
 		(refusal != wsproto.ErrInternal || err == refusal) {
 		return refusal
 	}
-	t.srv.log.Error("handshake failed", "session", t.srv.ids.encode(t.c), "err", err)
+	t.srv.log.Error("handshake failed", "session", t.session().ID(), "err", err)
 	return wsproto.ErrInternal
 }
 

@@ -1,11 +1,9 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"net/url"
 	"runtime"
 	"strings"
@@ -124,8 +122,8 @@ type Route struct {
 	// Header is added to the answer of every accepted handshake.
 	Header []wsproto.Field
 	// OnUpgrade, if not nil, decides about a handshake that is correct, before it is answered.
-	// Its error refuses it: a *wsproto.RequestError or *wsproto.Response is the answer, any
-	// other error is 500. UpgradeMode says whether it may block.
+	// Its error refuses it: a *RequestError is the answer, what Upgrade.Respond returns is the
+	// response that it was given, and any other error is 500. UpgradeMode says whether it may block.
 	OnUpgrade func(*Upgrade) error
 	// HTTP answers requests that do not ask for WebSocket, with any method; those with a body
 	// are refused with 400. UpgradeMode says whether it may block. The request is valid
@@ -163,22 +161,6 @@ type Route struct {
 	Only         wsproto.Opcode // OpText or OpBinary: the other is refused with 1003; zero takes both
 	MaxMessage   int64          // bytes of one message, decompressed; default 1 MiB
 	MaxFragments int            // frames of one message; default 1024
-}
-
-// Upgrade is a handshake to be decided about. It is valid until Route.OnUpgrade returns.
-type Upgrade struct {
-	// Context is for what the decision needs to wait for. It ends when the decision is no longer of use:
-	// when the connection breaks, Config.HandshakeTimeout is over, or Server.Close is called, and when
-	// the handshake has been answered. Where OnUpgrade never blocks (UpgradeNeverBlocks) it ends at Close
-	// only.
-	Context    context.Context
-	Request    *wsproto.Request
-	RemoteAddr netip.AddrPort // see Session.RemoteAddr
-	// Subprotocol is what Route.Subprotocols has led to. It may be replaced by another one that
-	// the client offers, or "" for none.
-	Subprotocol string
-	Header      []wsproto.Field // to be added to the answer if it is accepted
-	Value       any             // for Session.Value, if it is accepted
 }
 
 // Defaults of a Config.

@@ -14,7 +14,8 @@ type decision struct {
 	err      error
 
 	accept wsproto.Accept
-	value  any // for Session.Value
+	value  any    // for Session.Value
+	user   string // for Session.User
 }
 
 // decide has the route decide about a request: Route.HTTP, Route.OnUpgrade, or nobody where there is neither. It
@@ -51,11 +52,15 @@ func (s Session) callOnUpgrade(r *request, ctx context.Context) decision {
 		Request:     r.Request,
 		RemoteAddr:  s.srv.tr.Peer(s.c),
 		Subprotocol: r.ChooseSubprotocol(r.route.Subprotocols),
+		http:        r.http,
 	}
 	if err := r.route.OnUpgrade(&u); err != nil {
 		return decision{err: err}
 	}
-	d := decision{accept: r.route.accept, value: u.Value}
+	if u.User != "" && !validChannel(u.User) {
+		return decision{err: fmt.Errorf("OnUpgrade set a user: %w", ErrChannelName)}
+	}
+	d := decision{accept: r.route.accept, value: u.Value, user: u.User}
 	d.accept.Subprotocols = nil
 	if u.Subprotocol != "" {
 		if !r.OffersSubprotocol(u.Subprotocol) {

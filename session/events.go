@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"wsgateway/netpoll"
@@ -28,6 +29,11 @@ func (e events) Opened(poll *netpoll.Turn, refused bool) {
 		return
 	}
 	t.SetDeadline(t.srv.cfg.HandshakeTimeout)
+	if v, ok := t.Adopted(); ok {
+		if r, ok := v.(*http.Request); ok {
+			t.newPartial().http = r
+		}
+	}
 }
 
 // Data implements netpoll.Handler.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"math"
+	"net/http"
 	"time"
 
 	"wsgateway/netpoll"
@@ -14,6 +15,7 @@ type partial struct {
 	head    []byte          // before the upgrade: the request so far
 	seen    int             // bytes of head that have been searched for its end
 	pending *pendingRequest // complete, and being decided about
+	http    *http.Request   // what net/http made of the request, see Server.ServeHTTP
 
 	dec     wsproto.Decoder // after it
 	rest    []byte          // input that the last turn had no time for

@@ -89,6 +89,9 @@ func (t *turn) open(r *request, d *decision, agreed *wsproto.Agreement) {
 	t.SetInline(route.Mode == OnLoop && !agreed.Deflate)
 	t.srv.live.seen(t.c.Index(), now)
 	t.rec.store(m)
+	if d.user != "" {
+		_ = t.session().SetUser(d.user) // it is valid, and the session in no channel yet
+	}
 	t.srv.open.Add(1)
 	t.srv.stats.handshake(101)
 	t.session().logAccepted(r.Request)

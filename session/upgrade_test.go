@@ -67,11 +67,11 @@ func TestOnUpgrade(t *testing.T) {
 			case "/refused":
 				return wsproto.Refusal(418, "short and stout")
 			case "/moved":
-				return &wsproto.Response{Status: 302, Header: []wsproto.Field{{Name: "Location", Value: "/elsewhere"}}, Body: []byte("over there")}
+				return u.Respond(&wsproto.Response{Status: 302, Header: []wsproto.Field{{Name: "Location", Value: "/elsewhere"}}, Body: []byte("over there")})
 			case "/invalid":
-				return &wsproto.Response{Status: 101}
+				return u.Respond(&wsproto.Response{Status: 101})
 			case "/split":
-				return &wsproto.Response{Status: 400, Header: []wsproto.Field{{Name: "X", Value: "a\r\nb: c"}}}
+				return u.Respond(&wsproto.Response{Status: 400, Header: []wsproto.Field{{Name: "X", Value: "a\r\nb: c"}}})
 			case "/switch":
 				return &wsproto.RequestError{Status: 101, Reason: "x"}
 			case "/zero":
@@ -81,7 +81,7 @@ func TestOnUpgrade(t *testing.T) {
 				return e
 			case "/nilresponse":
 				var e *wsproto.Response
-				return e
+				return u.Respond(e)
 			case "/error":
 				return errors.New("database is down")
 			case "/panic":

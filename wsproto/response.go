@@ -6,7 +6,7 @@ import (
 )
 
 // Response is an answer to a request that does not become a WebSocket connection: that of a
-// caller who answers plain HTTP, or refuses a handshake with more than a RequestError says.
+// caller that answers plain HTTP, or refuses a handshake with more than a RequestError says.
 type Response struct {
 	Status int // 200-599
 	// Header is sent in this order. Connection, Content-Length and Transfer-Encoding are
@@ -25,11 +25,6 @@ type ResponseOptions struct {
 	RetryAfter int
 	// OmitBody leaves the body out, for the response to a HEAD request (RFC 9110 §9.3.2).
 	OmitBody bool
-}
-
-// Error makes a Response an error, for callbacks that refuse with it.
-func (r *Response) Error() string {
-	return "wsproto: " + strconv.Itoa(r.Status) + " " + http.StatusText(r.Status)
 }
 
 // AppendResponse appends the complete HTTP/1.1 response. The caller must close the connection behind

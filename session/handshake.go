@@ -1,0 +1,63 @@
+package session
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+)
+
+// Upgrade is an opening handshake that Route.OnUpgrade decides about. It is valid until OnUpgrade
+// returns.
+type Upgrade struct {
+	// Context is for what the decision has to wait for. It ends when the decision is no longer of
+	// use: when the connection breaks, Config.HandshakeTimeout is over, or Server.Close is called,
+	// and when the handshake has been answered. Where OnUpgrade never blocks (UpgradeNeverBlocks)
+	// it ends at Close only.
+	Context    context.Context
+	Request    *Request
+	RemoteAddr netip.AddrPort // see Session.RemoteAddr
+	// Subprotocol is what Route.Subprotocols has led to. It may be replaced by another one that
+	// the client offers, or "" for none.
+	Subprotocol string
+	Header      []Field // to be added to the answer if the handshake is accepted
+	Value       any     // for Session.Value, if the handshake is accepted
+	User        string  // for Session.User, if the handshake is accepted; "" for none
+
+	http *http.Request // of a connection that net/http has accepted; nil for others
+}
+
+// Query returns the parameters of the request's query, parsed anew by each call.
+func (u *Upgrade) Query() url.Values { return u.Request.Query() }
+
+// HTTPRequest returns the request as net/http has it, for code that takes an *http.Request: cookies,
+// tokens, sessions. Behind Server.ServeHTTP it is the request that ServeHTTP was called with, with
+// the values of its context, which has ended. Otherwise it is a copy that is made by each call, and
+// its context is u.Context. It may be kept.
+//
+// Errors: those of http.ReadRequest.
+func (u *Upgrade) HTTPRequest() (*http.Request, error) {
+	if u.http != nil {
+		return u.http, nil
+	}
+	r, err := u.Request.HTTPRequest()
+	if err != nil {
+		return nil, err
+	}
+	if u.RemoteAddr.IsValid() {
+		r.RemoteAddr = u.RemoteAddr.String()
+	}
+	return r.WithContext(u.Context), nil
+}
+
+// Respond returns the error with which OnUpgrade refuses the handshake by a response of its own, a
+// redirect for instance. The response may be shared, and must not change until it has been sent.
+func (u *Upgrade) Respond(r *Response) error { return &refusingResponse{r} }
+
+// refusingResponse is the error of OnUpgrade that stands for a response.
+type refusingResponse struct{ *Response }
+
+func (r *refusingResponse) Error() string {
+	return "session: refused with " + strconv.Itoa(r.Status) + " " + http.StatusText(r.Status)
+}
