@@ -36,10 +36,10 @@ func (s *Server) giveUpDeflate(agreed bool) {
 	}
 }
 
-// compresses reports whether messages of n bytes to the session are compressed.
-func (s Session) compresses(n int) bool {
+// compresses reports whether messages of n bytes to the session are compressed, and with which window.
+func (s Session) compresses(n int) (windowBits int, ok bool) {
 	m, open := s.srv.table.meta(s.c)
-	return open && m.deflated() && n >= s.srv.table.route(m).DeflateThreshold
+	return m.windowBits(), open && m.deflated() && n >= s.srv.table.route(m).DeflateThreshold
 }
 
 // compressor returns one for a message of n bytes to the session, or nil if that is to be sent as
@@ -49,10 +49,17 @@ func (s Session) compressor(n int) *wsproto.Compressor {
 	if d == nil {
 		return nil
 	}
-	if !s.compresses(n) {
+	bits, ok := s.compresses(n)
+	if !ok {
 		return nil
 	}
-	z := d.Take()
+	return s.take(bits)
+}
+
+// take takes a compressor for that window. Each time that there is none is counted.
+func (s Session) take(windowBits int) *wsproto.Compressor {
+	d := s.srv.deflate
+	z := d.Take(windowBits)
 	if z == nil {
 		d.busy.Add(s.c.Index(), 1)
 	}
@@ -87,24 +94,45 @@ func (d *deflate) count(c conn, wire, n int) {
 	d.sentBytes.Add(c.Index(), uint64(n))
 }
 
+// packedFrames are the compressed frames of a Prepared, by the size of their window. A frame of no bytes
+// says that compression does not pay.
+type packedFrames [wsproto.MaxWindowBits - wsproto.MinWindowBits + 1]atomic.Pointer[[]byte]
+
+func (f *packedFrames) of(windowBits int) *atomic.Pointer[[]byte] {
+	return &f[windowBits-wsproto.MinWindowBits]
+}
+
 // deflated returns the compressed frame of m for a session, or nil if it is to be sent the other
-// one. It is made once, for all.
+// one. It is made once for each size of window, for all.
 func (m *Prepared) deflated(s Session) []byte {
 	if s.srv.deflate == nil {
 		return nil
 	}
-	if !s.compresses(len(m.payload)) {
+	bits, ok := s.compresses(len(m.payload))
+	if !ok {
 		return nil
 	}
-	if p := m.packed.Load(); p != nil {
-		return *p
+	if f := m.packed.Load(); f != nil {
+		if p := f.of(bits).Load(); p != nil {
+			return *p
+		}
 	}
+	return m.pack(s, bits)
+}
+
+// pack makes the compressed frame for windows of that size, unless another goroutine has done so.
+func (m *Prepared) pack(s Session, windowBits int) []byte {
 	m.packing.Lock()
 	defer m.packing.Unlock()
-	if p := m.packed.Load(); p != nil {
+	f := m.packed.Load()
+	if f == nil {
+		f = new(packedFrames)
+		m.packed.Store(f)
+	}
+	if p := f.of(windowBits).Load(); p != nil {
 		return *p
 	}
-	z := s.compressor(len(m.payload))
+	z := s.take(windowBits)
 	if z == nil {
 		return nil // none is free: another session will try again
 	}
@@ -114,6 +142,6 @@ func (m *Prepared) deflated(s Session) []byte {
 		frame = make([]byte, 0, maxHeader+len(wire))
 		frame = append(wsproto.AppendDeflatedHeader(frame, m.op, len(wire)), wire...)
 	}
-	m.packed.Store(&frame)
+	f.of(windowBits).Store(&frame)
 	return frame
 }

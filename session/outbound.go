@@ -61,7 +61,7 @@ type Prepared struct {
 	err     error // why it cannot be sent: ErrPayload or ErrNotUTF8
 
 	packing sync.Mutex
-	packed  atomic.Pointer[[]byte] // the compressed frame, nil bytes if it does not pay
+	packed  atomic.Pointer[packedFrames]
 }
 
 // Prepare encodes a message, text or binary. It copies p. Whatever sends another opcode returns

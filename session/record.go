@@ -76,22 +76,29 @@ const (
 	phaseOver            // OnClose has been called, or never will be
 )
 
-// meta is generation<<32 | deflated<<31 | phase<<24 | subprotocol<<16 | route. The subprotocol is
-// its index in the route's list + 1, 0 for none or one that is not in it.
+// meta is generation<<32 | deflated<<31 | window<<28 | phase<<24 | subprotocol<<16 | route. The window is
+// that of messages to the client, less wsproto.MinWindowBits. The subprotocol is its index in the
+// route's list + 1, 0 for none or one that is not in it.
 type meta uint64
 
 const deflated meta = 1 << 31 // permessage-deflate has been agreed on
+
+// deflatedMeta returns what meta has for a session that has agreed on permessage-deflate.
+func deflatedMeta(windowBits int) meta {
+	return deflated | meta(windowBits-wsproto.MinWindowBits)<<28
+}
 
 func makeMeta(c conn, p phase, subprotocol uint8, route uint16) meta {
 	return meta(c.Gen())<<32 | meta(p)<<24 | meta(subprotocol)<<16 | meta(route)
 }
 
 func (m meta) gen() uint32        { return uint32(m >> 32) }
-func (m meta) phase() phase       { return phase(m >> 24 & 0x7f) }
+func (m meta) phase() phase       { return phase(m >> 24 & 0xf) }
 func (m meta) deflated() bool     { return m&deflated != 0 }
+func (m meta) windowBits() int    { return wsproto.MinWindowBits + int(m>>28&7) }
 func (m meta) subprotocol() uint8 { return uint8(m >> 16) }
 func (m meta) route() uint16      { return uint16(m) }
-func (m meta) with(p phase) meta  { return m&^(0x7f<<24) | meta(p)<<24 }
+func (m meta) with(p phase) meta  { return m&^(0xf<<24) | meta(p)<<24 }
 func (r *record) load() meta      { return meta(r.meta.Load()) }
 func (r *record) store(m meta)    { r.meta.Store(uint64(m)) }
 

@@ -78,7 +78,7 @@ func (t *turn) open(r *request, d *decision, agreed *wsproto.Agreement) {
 	route, now := r.route, t.now()
 	m := makeMeta(t.c, phaseOpen, t.keepDetails(r, agreed.Subprotocol, d.value), r.index)
 	if agreed.Deflate {
-		m |= deflated
+		m |= deflatedMeta(agreed.WindowBits)
 	}
 	if route.limited {
 		t.srv.throttles.Ensure(t.c.Index())

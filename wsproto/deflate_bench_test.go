@@ -52,7 +52,7 @@ func BenchmarkCompress(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
-				c := d.Take()
+				c := d.Take(wsproto.MaxWindowBits)
 				if c.Compress(p) == nil {
 					b.Fatal("not smaller")
 				}

@@ -33,6 +33,7 @@ type Accept struct {
 type Agreement struct {
 	Subprotocol string // one of Accept.Subprotocols, or empty
 	Deflate     bool   // permessage-deflate is in use
+	WindowBits  int    // with Deflate: the largest window of messages to the client, see Deflater.Take
 }
 
 // Upgrader answers checked requests. It is reusable, one per worker, and not safe
@@ -45,7 +46,7 @@ type Upgrader struct {
 	chosen  string
 	header  []Field
 	date    []byte
-	deflate string // header line that accepts the extension, or empty
+	deflate deflateTerms
 }
 
 // NewUpgrader returns an Upgrader.
@@ -60,7 +61,7 @@ func NewUpgrader() *Upgrader {
 // to dst. The request must have passed ParseRequest and CheckUpgrade, and its head must be unchanged.
 // If Upgrade returns an error, which wraps a *RequestError, it has appended nothing.
 func (u *Upgrader) Upgrade(dst []byte, r *Request, a *Accept) ([]byte, Agreement, error) {
-	u.chosen, u.header, u.date, u.deflate = "", nil, nil, ""
+	u.chosen, u.header, u.date, u.deflate = "", nil, nil, deflateTerms{}
 	if a != nil {
 		if a.Deflate {
 			u.deflate = r.deflateOffer()
@@ -83,7 +84,12 @@ func (u *Upgrader) Upgrade(dst []byte, r *Request, a *Accept) ([]byte, Agreement
 	}
 	u.mem = memory{in: head, out: dst}
 	_, err := u.ws.Upgrade(&u.mem)
-	out, agreed := u.mem.out, Agreement{Subprotocol: u.chosen, Deflate: u.deflate != ""}
+	out := u.mem.out
+	agreed := Agreement{
+		Subprotocol: u.chosen,
+		Deflate:     u.deflate.windowBits > 0,
+		WindowBits:  int(u.deflate.windowBits),
+	}
 	u.mem, u.chosen, u.header, u.date = memory{}, "", nil, nil
 	if err != nil {
 		return dst, Agreement{}, errors.Join(errUpgrader, err)
@@ -146,7 +152,7 @@ type fields struct{ u *Upgrader }
 func (f fields) WriteTo(w io.Writer) (int64, error) {
 	u := f.u
 	u.lines = appendDate(u.lines[:0], u.date)
-	u.lines = append(u.lines, u.deflate...)
+	u.lines = append(u.lines, u.deflate.answer()...)
 	for i := range u.header {
 		u.lines = appendField(u.lines, &u.header[i])
 	}

@@ -126,6 +126,7 @@ func (s *Session) take(f *wire.Received) *Event {
 	s.op = 0
 	if s.packed {
 		var err error
+		s.Packed++
 		if e.Payload, err = s.inflater.Message(e.Payload); err != nil {
 			return violation("a message that does not inflate: %v", err)
 		}

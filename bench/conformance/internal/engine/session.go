@@ -40,6 +40,7 @@ type Session struct {
 	message  []byte // of the fragmented message, as far as received
 	op       byte   // of the same; 0 if there is none
 	packed   bool   // the same is compressed
+	Packed   int    // compressed messages received
 	inflater *wire.Inflater
 
 	verdict  Verdict
@@ -62,14 +63,14 @@ func (s *Session) Connect(t *Target) {
 		_ = s.conn.Close() // a step before had its own
 	}
 	s.conn, s.in, s.ended, s.closed, s.message, s.op, s.broken = conn, nil, nil, false, nil, 0, false
-	s.Deflate = nil
+	s.Deflate, s.Packed = nil, 0
 	context.AfterFunc(s.ctx, func() { _ = conn.Close() })
 }
 
 // Compressed tells the session what compression was negotiated.
 func (s *Session) Compressed(d *wire.Deflate) {
 	s.Deflate = d
-	s.inflater = &wire.Inflater{Takeover: !d.ServerNoContext}
+	s.inflater = &wire.Inflater{Takeover: !d.ServerNoContext, Window: d.ServerWindow()}
 	s.Deflater = wire.NewDeflater(d)
 }
 

@@ -171,6 +171,7 @@ func contextCases() []*testCase {
 				}
 			}, fmt.Sprintf("permessage-deflate; client_max_window_bits=%d", n))))
 	}
+	out = append(out, smallWindowCases()...)
 	out = append(out, client.add("not-offered", "none offered, none in the answer", offers(mayAccept, "permessage-deflate")),
 		client.add("not-offered-server", "server_max_window_bits only", offers(mayAccept, "permessage-deflate; server_max_window_bits=15")))
 	fallback := family{"D2", "RFC 7692 5.1, 7.1", "Offers are judged one by one in the order of preference: a bad one does not spoil the next."}
@@ -195,5 +196,44 @@ func noServerContext(s *session, d *wire.Deflate) {
 		s.Judge(nonStrict, "permessage-deflate accepted")
 	case !d.ServerNoContext:
 		s.Judge(fail, "server_no_context_takeover in the answer")
+	}
+}
+
+// smallWindowCases send what a compressor with a larger window would refer back to. Their answers are read
+// with a window of exactly the size that was agreed on.
+func smallWindowCases() (out []*testCase) {
+	obeyed := family{"D4", "RFC 7692 7.1.2.1", "A server that takes an offer with server_max_window_bits uses no larger window."}
+	served := family{"D4", "RFC 7692 7.1.2.1", "Clients with little memory ask for a small window. A server may decline, but then they are served without compression."}
+	for n := 8; n <= 15; n++ {
+		offer := fmt.Sprintf("permessage-deflate; server_max_window_bits=%d", n)
+		agreed := func(s *session, d *wire.Deflate) {
+			if d == nil {
+				s.Judge(skip, "the server declines "+offer)
+			}
+		}
+		half := strings.Repeat(string(filler(3<<(n-2))), 2) // the same again, one and a half windows behind
+		near := strings.Repeat(string(filler(1<<(n-1))), 4)
+		out = append(out,
+			obeyed.add(fmt.Sprint("obeyed-", n), fmt.Sprintf("repetitions behind %d window bits", n), offers(agreed, offer),
+				deflated(wire.Text, []byte(half)), deflated(wire.Binary, []byte(near)), deflated(wire.Text, []byte(half+near)), alive()),
+			served.add(fmt.Sprint("served-", n), fmt.Sprintf("messages within %d window bits come compressed", n), supported, offers(accepted, offer),
+				someCompressed(near)))
+	}
+	return out
+}
+
+// someCompressed wants a message back in compressed form, if compression was agreed on. A server that is
+// short of compressors may send some as they are.
+func someCompressed(payload string) step {
+	return func(s *session) {
+		if s.Deflate == nil {
+			return
+		}
+		for range 50 {
+			if deflated(wire.Text, []byte(payload))(s); s.Done() || s.Packed > 0 {
+				return
+			}
+		}
+		s.Judge(nonStrict, "compressed messages")
 	}
 }

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+
+	"wsgateway/internal/inflate"
 )
 
 // tail is what RFC 7692 section 7.2.1 has a sender remove from a message.
@@ -16,6 +19,14 @@ var tail = []byte{0x00, 0x00, 0xFF, 0xFF}
 type Deflate struct {
 	ServerNoContext, ClientNoContext bool
 	ServerBits, ClientBits           int // window bits; 0 if the answer has none
+}
+
+// ServerWindow is the size in bytes of the window that the server may use.
+func (d *Deflate) ServerWindow() int {
+	if d.ServerBits == 0 {
+		return window
+	}
+	return 1 << d.ServerBits
 }
 
 // ParseDeflate judges the parameters of an answer by RFC 7692 section 7.1.
@@ -94,20 +105,32 @@ const window = 32 << 10
 // Inflater inflates the messages of a server.
 type Inflater struct {
 	Takeover bool // the server may refer to earlier messages
+	Window   int  // bytes, 0 for 32 KiB; a reference farther back is an error
 	dict     []byte
 }
 
 // Message inflates one message.
 func (i *Inflater) Message(p []byte) ([]byte, error) {
-	// The tail, and an empty last block so that the reader finds an end.
-	in := io.MultiReader(bytes.NewReader(p), bytes.NewReader(tail), bytes.NewReader([]byte{1, 0, 0, 0xFF, 0xFF}))
-	out, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(in, i.dict), maxReceived))
-	if err != nil && !errors.Is(err, io.EOF) {
+	out, err := i.inflate(p)
+	if err != nil {
 		return nil, err
 	}
 	if i.Takeover {
 		i.dict = append(i.dict, out...)
 		i.dict = i.dict[max(0, len(i.dict)-window):]
+	}
+	return out, nil
+}
+
+func (i *Inflater) inflate(p []byte) ([]byte, error) {
+	if i.Window > 0 && i.Window < window { // compress/flate has the largest window only
+		return inflate.Stream(slices.Concat(p, tail), i.dict, i.Window)
+	}
+	// The tail, and an empty last block so that the reader finds an end.
+	in := io.MultiReader(bytes.NewReader(p), bytes.NewReader(tail), bytes.NewReader([]byte{1, 0, 0, 0xFF, 0xFF}))
+	out, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(in, i.dict), maxReceived))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
 	return out, nil
 }

@@ -145,6 +145,15 @@ func TestDeflateRoundTrip(t *testing.T) {
 	if _, err := (&Inflater{}).Message([]byte{0x06}); err == nil {
 		t.Error("a reserved block type inflates")
 	}
+	stream := new(Bits).Stored(make([]byte, 600), false).Fixed(false).Match(513).End().Message()
+	for _, takeover := range []bool{false, true} {
+		if _, err := (&Inflater{Window: 512, Takeover: takeover}).Message(stream); err == nil {
+			t.Error("a reference beyond the window inflates")
+		}
+		if got, err := (&Inflater{Window: 1024, Takeover: takeover}).Message(stream); err != nil || len(got) != 603 {
+			t.Errorf("a reference within the window: %d bytes, %v", len(got), err)
+		}
+	}
 }
 
 // TestBits compares streams made bit by bit with what compress/flate reads.
