@@ -50,7 +50,7 @@ func (t *Target) OnOpen(s session.Session, _ *session.Request) {
 // OnMessage implements session.Handler. A message that finds too many publications waiting reaches
 // nobody. Its sender is closed with 1013, because nothing else would tell it.
 func (t *Target) OnMessage(s session.Session, m session.Message) {
-	if s.Server().Publish(t.channel, session.Prepare(m.Opcode, m.Data)) != nil {
+	if _, err := s.Server().Publish(t.channel, session.Prepare(m.Opcode, m.Data)); err != nil {
 		_ = s.Close(session.StatusTryAgainLater, "too many messages")
 	}
 }

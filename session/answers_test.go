@@ -116,7 +116,7 @@ func TestPublishWithoutStart(t *testing.T) {
 	if err := srv.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_ = srv.SendAll("", session.Prepare(wsproto.OpText, []byte("x")))
+	_, _ = srv.SendAll("", session.Prepare(wsproto.OpText, []byte("x")))
 	if n := srv.Waiting(); n != 0 {
 		t.Errorf("%d publications wait", n)
 	}

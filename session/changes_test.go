@@ -10,7 +10,8 @@ import (
 // to have joined.
 func TestChangesThatAreNotNamed(t *testing.T) {
 	var got MembershipChange
-	s := &Server{channels: newChannels(1, 1, 1)}
+	s := &Server{}
+	s.memberships = newMemberships(s, 1)
 	p := newPresence(s, time.Second, func(c MembershipChange) { got = c })
 	for i := range MaxChangedMembers {
 		p.note(fmt.Sprint(i), "room", 1)

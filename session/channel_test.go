@@ -48,20 +48,18 @@ func TestChannel(t *testing.T) {
 	if err := ss[0].Join("news"); err != nil || srv.MemberCount("news") != 5 {
 		t.Errorf("joining twice: %v, %d members", err, srv.MemberCount("news"))
 	}
-	if err := srv.Publish("news", textMessage("one")); err != nil {
-		t.Fatal(err)
+	publish := func(channel, text string, want session.Published, except ...session.Session) {
+		t.Helper()
+		if got, err := srv.Publish(channel, textMessage("%s", text), except...); got != want || err != nil {
+			t.Errorf("Publish to %s: %+v, %v, want %+v, nil", channel, got, err, want)
+		}
 	}
-	if err := srv.Publish("news", textMessage("two"), ss[1], ss[3]); err != nil {
-		t.Fatal(err)
-	}
-	if err := srv.Publish("nobody", textMessage("x")); err != nil {
-		t.Errorf("channel without members: %v", err)
-	}
+	publish("news", "one", session.Published{Sequence: 1, Reached: 5})
+	publish("news", "two", session.Published{Sequence: 2, Reached: 3}, ss[1], ss[3])
+	publish("nobody", "x", session.Published{})
 	ss[2].Leave("news")
 	ss[2].Leave("never joined")
-	if err := srv.Publish("news", textMessage("three")); err != nil {
-		t.Fatal(err)
-	}
+	publish("news", "three", session.Published{Sequence: 3, Reached: 4})
 	for i, c := range cs {
 		c.want(ws.OpText, "one")
 		if i != 1 && i != 3 {
@@ -111,7 +109,7 @@ func TestChannelNames(t *testing.T) {
 		if err := s.Join(name); !errors.Is(err, session.ErrChannelName) {
 			t.Errorf("Join(%q): %v", name, err)
 		}
-		if err := srv.Publish(name, textMessage("x")); !errors.Is(err, session.ErrChannelName) {
+		if _, err := srv.Publish(name, textMessage("x")); !errors.Is(err, session.ErrChannelName) {
 			t.Errorf("Publish(%q): %v", name, err)
 		}
 	}
@@ -162,7 +160,7 @@ func TestPublishOrder(t *testing.T) {
 	for p := range publishers {
 		publishing.Go(func() {
 			for i := range messages {
-				for srv.Publish("c", textMessage("%d %d", p, i)) != nil { // ErrBusy
+				for second(srv.Publish("c", textMessage("%d %d", p, i))) != nil { // ErrBusy
 				}
 			}
 		})
@@ -197,7 +195,7 @@ func TestChannelChurn(t *testing.T) {
 		all.Go(func() {
 			for i := range 500 {
 				_ = s.Join(fmt.Sprint("c", i%7))
-				_ = srv.Publish(fmt.Sprint("c", i%7), textMessage("x"))
+				_, _ = srv.Publish(fmt.Sprint("c", i%7), textMessage("x"))
 				s.Leave(fmt.Sprint("c", (i+3)%7))
 			}
 			c.Close()

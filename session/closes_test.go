@@ -190,9 +190,9 @@ func (w *watcher) disturb(rnd *rand.Rand, s session.Session) {
 	channel := crowdName(rnd.IntN(crowds))
 	switch n := rnd.IntN(400); {
 	case n < 4:
-		_ = w.srv.Publish(channel, hello, s)
+		_, _ = w.srv.Publish(channel, hello, s)
 	case n < 5:
-		_ = w.srv.SendAll("", hello)
+		_, _ = w.srv.SendAll("", hello)
 	case n < 9:
 		for m := range w.srv.Members(channel) {
 			_ = m.IsAvailable()
@@ -210,7 +210,7 @@ func (w *watcher) disturb(rnd *rand.Rand, s session.Session) {
 	case n < 140:
 		_ = s.SetUser("user " + strconv.Itoa(n%8))
 	case n < 160:
-		_ = w.srv.SendUser("user "+strconv.Itoa(n%8), hello)
+		_, _ = w.srv.SendUser("user "+strconv.Itoa(n%8), hello)
 	case n < 200:
 		_ = s.SetValue(n)
 		_ = s.Value()

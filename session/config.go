@@ -309,10 +309,6 @@ func (c Config) withDefaults() (Config, error) {
 	return c, err
 }
 
-// ValidChannelName reports whether name may be that of a channel: 1 to MaxChannelName bytes of UTF-8
-// without control characters.
-func ValidChannelName(name string) bool { return validChannel(name) }
-
 // ValidOrigin reports whether o may be an element of Route.Origins.
 func ValidOrigin(o string) bool {
 	switch o {

@@ -57,7 +57,7 @@ func (s Session) callOnUpgrade(r *request, ctx context.Context) decision {
 	if err := r.route.OnUpgrade(&u); err != nil {
 		return decision{err: err}
 	}
-	if u.User != "" && !validChannel(u.User) {
+	if u.User != "" && !ValidChannelName(u.User) {
 		return decision{err: fmt.Errorf("OnUpgrade set a user: %w", ErrChannelName)}
 	}
 	d := decision{accept: r.route.accept, value: u.Value, user: u.User}

@@ -74,12 +74,14 @@
 // costs some 30 bytes and at most 64, the channel another 140 with a short name. All of a session's are
 // gone before OnClose is called.
 //
-// A message is encoded once. Channels of up to 64 members are sent to at once, by the publisher.
-// Larger ones are spread over a few goroutines that belong to the server, each of which has its
-// share of the members of every channel: so what one goroutine publishes to a channel reaches every
-// member in order, and no delivery holds up a loop or a worker. What waits for them is bounded
-// (Config.Publications, Config.PublicationBytes): beyond, Publish returns [ErrBusy] and nobody gets the
-// message.
+// A channel has one order: each publication has a number, see [Published], and all members see all
+// publications in the order of these numbers, whoever published. From Join to Leave there is no gap.
+//
+// A message is encoded once. Channels of up to 64 members are sent to at once, by the publisher, one
+// publisher at a time. Larger ones are spread over a few goroutines that belong to the server, each of
+// which has its share of the members of every channel: so no delivery holds up a loop or a worker. What
+// waits for them is bounded (Config.Publications, Config.PublicationBytes): beyond, Publish returns
+// [ErrBusy] and nobody gets the message.
 //
 // Config.OnMembership is told who comes and goes, gathered so that who reconnects quickly never left.
 //
@@ -102,9 +104,9 @@
 //
 // # Locks
 //
-// A handler runs without any lock of the server. Those of channels are taken in the order: a
-// session's subscriptions and extras, a shard of the names, a part of the members. Nothing is called
-// while one is held.
+// A handler runs without any lock of the server. The lock of a session's memberships comes before that of
+// its details, and before those of package hub, which has its own list. While two goroutines publish to
+// one channel of up to 64 members, one waits until the other has sent; sending never blocks.
 //
 // Not here: tokens, TLS.
 package session

@@ -130,6 +130,7 @@ func (t *turn) endSession(by Initiator, code wsproto.StatusCode, reason string, 
 	by, code = t.rec.end()
 	info := CloseInfo{code, reason, by, clean}
 	t.srv.open.Add(-1)
+	t.route.open.Add(-1)
 	t.srv.giveUpDeflate(m.deflated())
 	t.srv.stats.notifyClosed(code, by)
 	s, handler := t.session(), t.route.Handler
@@ -150,10 +151,11 @@ func (t *turn) endSession(by Initiator, code wsproto.StatusCode, reason string, 
 // detach ends what a session has for as long as it is open. If its OnClose may block it is posted, with
 // what is known of the session until it has returned.
 func (t *turn) detach(m meta, by Initiator, onClose func()) {
-	channels := t.srv.channels.owner(t.c)
-	channels.Lock()
-	defer channels.Unlock()
-	t.srv.leaveAll(t.c, t.rec)
+	ms := t.srv.memberships
+	joining := ms.lock(t.c)
+	joining.Lock()
+	defer joining.Unlock()
+	ms.leaveAll(t.c, t.rec)
 	tb := t.srv.table
 	lock := tb.lock(t.c)
 	lock.Lock()

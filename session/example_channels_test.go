@@ -19,7 +19,7 @@ func ExampleSession_Join() {
 		{Path: "/rooms/*", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 			Open: func(s session.Session, _ *wsproto.Request) { _ = s.Join(s.Path()) },
 			Message: func(s session.Session, m session.Message) {
-				_ = s.Server().Publish(s.Path(), session.Prepare(m.Opcode, m.Data), s)
+				_, _ = s.Server().Publish(s.Path(), session.Prepare(m.Opcode, m.Data), s)
 			},
 		}},
 	}})

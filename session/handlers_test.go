@@ -27,4 +27,7 @@ func (b *Broadcast) OnMessage(s Session, m Message) { _ = b.Send(Prepare(m.Opcod
 
 func (b *Broadcast) OnClose(Session, CloseInfo) {}
 
-func (b *Broadcast) Send(m *Prepared) error { return b.srv.Load().Publish("everybody", m) }
+func (b *Broadcast) Send(m *Prepared) error {
+	_, err := b.srv.Load().Publish("everybody", m)
+	return err
+}

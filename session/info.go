@@ -93,63 +93,6 @@ func (s Session) SetValue(v any) error {
 	return s.srv.table.change(s.c, func(d *details) { d.value = v })
 }
 
-// User returns the id that SetUser has set, or "".
-func (s Session) User() string {
-	if s.srv == nil {
-		return ""
-	}
-	return s.srv.table.detailsOf(s.c).user
-}
-
-// userChannels is in how many channels beside those of Join a session may be: its user's, and for a moment
-// its former user's.
-const userChannels = 2
-
-// userChannel is a channel of a name that no client can choose: the sessions of a user.
-func userChannel(id string) string { return "\x00user " + id }
-
-// SetUser says whose session this is. A user may have many; Server.UserSessions finds them. An
-// empty id takes it back. An id is bounded like the name of a channel.
-//
-// Errors: ErrClosed, ErrChannelName.
-func (s Session) SetUser(id string) error {
-	if id != "" && !validChannel(id) {
-		return ErrChannelName
-	}
-	return s.srv.owned(s.c, func(rec *record) error {
-		old := s.srv.table.detailsOf(s.c).user
-		if id == old {
-			return nil
-		}
-		if id != "" {
-			limit := s.srv.cfg.SessionChannels + userChannels
-			if _, err := s.srv.channels.join(s.c, &rec.subs, userChannel(id), limit); err != nil {
-				return err // there is room for it
-			}
-		}
-		if old != "" {
-			s.srv.channels.leave(s.c, &rec.subs, userChannel(old))
-		}
-		was := s.srv.member(s.c)
-		_ = s.srv.table.change(s.c, func(d *details) { d.user = id }) // it is open
-		if is := s.srv.member(s.c); is != was {
-			for name := range s.srv.channels.names(rec.subs) {
-				s.srv.presence.note(was, name, -1)
-				s.srv.presence.note(is, name, 1)
-			}
-		}
-		return nil
-	})
-}
-
-// UserSessions returns the sessions of a user.
-func (s *Server) UserSessions(id string) iter.Seq[Session] { return s.members(userChannel(id)) }
-
-// SendUser sends m to all sessions of a user, but for those in except; see Publish.
-func (s *Server) SendUser(id string, m *Prepared, except ...Session) error {
-	return s.publish(userChannel(id), m, except)
-}
-
 // Sessions returns all open sessions. Who comes or goes meanwhile may be missing.
 func (s *Server) Sessions() iter.Seq[Session] {
 	return func(yield func(Session) bool) {
@@ -159,31 +102,4 @@ func (s *Server) Sessions() iter.Seq[Session] {
 			}
 		}
 	}
-}
-
-// SendAll sends m to all open sessions of a route, or of all routes if path is "", but for those in
-// except. It is served like a publication to a large channel, see Publish; path is that of
-// Route.Path.
-//
-// Errors: ErrBusy, ErrPayload, ErrNotUTF8.
-func (s *Server) SendAll(path string, m *Prepared, except ...Session) error {
-	if m.err != nil {
-		return m.err
-	}
-	route := -1
-	if path != "" {
-		if route = s.table.routes.index(path); route < 0 {
-			return nil
-		}
-	}
-	return s.fanout.broadcast(route, m, conns(s, except))
-}
-
-func conns(s *Server, list []Session) (cs []conn) {
-	for _, x := range list {
-		if x.srv == s {
-			cs = append(cs, x.c)
-		}
-	}
-	return cs
 }

@@ -83,10 +83,24 @@ func TestUsers(t *testing.T) {
 		t.Errorf("a user is a channel with %d members", n)
 	}
 	_ = ss[1].SetUser("")
-	_ = srv.SendUser("ann", textMessage("for ann"))
-	_ = srv.SendAll("", textMessage("for all"), ss[0])
-	_ = srv.SendAll("/", textMessage("for the route"))
-	_ = srv.SendAll("/other", textMessage("for nobody"))
+	if got, err := srv.SendUser("ann", textMessage("for ann")); got != (session.Published{Sequence: 1, Reached: 2}) || err != nil {
+		t.Errorf("SendUser: %+v, %v, want number 1, 2 reached", got, err)
+	}
+	for _, tt := range []struct {
+		path, text string
+		except     []session.Session
+		reached    int
+		err        error
+	}{
+		{"", "for all", ss[:1], 4, nil},
+		{"/", "for the route", nil, 4, nil},
+		{"/other", "for nobody", nil, 0, session.ErrNoRoute},
+	} {
+		got, err := srv.SendAll(tt.path, textMessage("%s", tt.text), tt.except...)
+		if got != (session.Published{Reached: tt.reached}) || !errors.Is(err, tt.err) {
+			t.Errorf("SendAll to %q: %+v, %v, want %d reached, %v", tt.path, got, err, tt.reached, tt.err)
+		}
+	}
 	for i, want := range []string{"for ann|for the route", "for all|for the route", "for all|for the route", "for ann|for all|for the route"} {
 		for m := range strings.SplitSeq(want, "|") {
 			cs[i].want(ws.OpText, m)

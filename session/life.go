@@ -25,10 +25,7 @@ func (s *Server) Start() error {
 	}
 	s.stopSweep = cancel
 	s.sweeping.Add(1)
-	s.fanout.start()
-	if s.presence != nil {
-		s.presence.start()
-	}
+	s.memberships.start()
 	go func() { // ended by cancel, awaited by Close
 		defer s.sweeping.Done()
 		s.sweep(ctx)
@@ -91,14 +88,14 @@ func (s *Server) close() (err error) {
 		s.stopSweep()
 		s.sweeping.Wait()
 	}
-	s.fanout.close()
+	s.memberships.hub.Close()
 	begin := time.Now()
 	// left is how long may still be waited, and a tenth of all for what has only just begun.
 	left := func() time.Duration { return max(s.cfg.HandlerTimeout-time.Since(begin), s.cfg.HandlerTimeout/10) }
 	if s.reactor.Close() != nil { // has been logged
 		err = ErrHandlerStuck
 	}
-	if s.presence != nil && started && !s.presence.close(left()) {
+	if p := s.memberships.presence; p != nil && started && !p.close(left()) {
 		s.log.Error("OnMembership does not return")
 		err = ErrHandlerStuck
 	}

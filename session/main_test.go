@@ -239,3 +239,6 @@ func eventually(t *testing.T, cond func() bool) {
 		}
 	}
 }
+
+// second returns the error of a call that returns something else, too.
+func second[T any](_ T, err error) error { return err }

@@ -1,192 +1,207 @@
 package session
 
-import "iter"
+import (
+	"iter"
+	"sync"
+
+	"wsgateway/internal/hub"
+)
+
+// memberships is which sessions are in which channels, and which are whose.
+//
+// Its locks come before those of the table. A change of a session's memberships, and the note of it in
+// presence, happen under the session's lock.
+type memberships struct {
+	srv      *Server
+	hub      *hub.Hub
+	channels *hub.Registry // members by channel
+	users    *hub.Registry // sessions by user
+	presence *presence     // nil if nobody wants to know
+
+	locks [256]sync.Mutex // of the memberships of a session, by index
+}
+
+// userSubscriptions is how many users a session may be of: its user, and for a moment its former one.
+const userSubscriptions = 2
+
+// newMemberships takes how many connections there may be.
+func newMemberships(s *Server, capacity int) *memberships {
+	ms := &memberships{srv: s}
+	ms.hub = hub.New(hub.Config{
+		Deliverer:        deliverer{s},
+		Subscriptions:    int(min(int64(capacity)*int64(s.cfg.SessionChannels+userSubscriptions), 1<<30)),
+		Publications:     s.cfg.Publications,
+		PublicationBytes: s.cfg.PublicationBytes,
+	})
+	ms.channels, ms.users = ms.hub.NewRegistry(nil), ms.hub.NewRegistry(nil)
+	if s.cfg.OnMembership != nil {
+		ms.presence = newPresence(s, s.cfg.MembershipInterval, s.cfg.OnMembership)
+	}
+	return ms
+}
+
+func (ms *memberships) start() {
+	ms.hub.Start()
+	if ms.presence != nil {
+		ms.presence.start()
+	}
+}
+
+func (ms *memberships) lock(c conn) *sync.Mutex { return &ms.locks[c.Index()%uint32(len(ms.locks))] }
+
+// owned calls f with the record of an open session, under the lock of its memberships. The end of a session
+// takes that lock, too.
+func (ms *memberships) owned(c conn, f func(rec *record) error) error {
+	lock := ms.lock(c)
+	lock.Lock()
+	defer lock.Unlock()
+	if _, open := ms.srv.table.meta(c); !open {
+		return ErrClosed
+	}
+	return f(ms.srv.table.record(c))
+}
+
+// leaveAll ends all memberships of a session that is over. It expects the lock.
+func (ms *memberships) leaveAll(c conn, rec *record) {
+	if ms.presence != nil {
+		name := ms.name(c)
+		for channel := range ms.channels.Names(rec.subs) {
+			ms.presence.note(name, channel, -1)
+		}
+	}
+	ms.hub.LeaveAll(hub.Member(c), &rec.subs)
+}
+
+// name is by what a MembershipChange names a session.
+func (ms *memberships) name(c conn) string {
+	if ms.presence == nil {
+		return "" // nobody asks
+	}
+	if user := ms.srv.table.detailsOf(c).user; user != "" {
+		return user
+	}
+	return ms.srv.ids.encode(c)
+}
+
+// setUser makes c a session of a user's, or of none's.
+func (ms *memberships) setUser(c conn, rec *record, id string) error {
+	old, was := ms.srv.table.detailsOf(c).user, ms.name(c)
+	if id == old {
+		return nil
+	}
+	if id != "" {
+		if _, err := ms.users.Join(hub.Member(c), &rec.subs, id, userSubscriptions); err != nil {
+			return ErrTooManyChannels // there is room for it
+		}
+	}
+	if old != "" {
+		ms.users.Leave(hub.Member(c), &rec.subs, old)
+	}
+	_ = ms.srv.table.change(c, func(d *details) { d.user = id }) // it is open
+	if is := ms.name(c); is != was {
+		for channel := range ms.channels.Names(rec.subs) {
+			ms.presence.note(was, channel, -1)
+			ms.presence.note(is, channel, 1)
+		}
+	}
+	return nil
+}
 
 // Join makes the session a member of a channel, which comes into being with its first member and is
-// gone with its last. Joining twice does nothing. A name is at most MaxChannelName bytes of UTF-8
-// without control characters. Membership ends with Leave, or with the session: before OnClose is
-// called. A member gets what is published after Join has returned; of a large channel perhaps also what
-// was published just before, and still waits to be sent.
+// gone with its last. Joining twice does nothing. Membership ends with Leave, or with the session:
+// before OnClose is called. The member gets what is published after Join has returned, and nothing
+// that was published before Join was called.
 //
 // Errors: ErrClosed, ErrChannelName, ErrTooManyChannels.
 func (s Session) Join(channel string) error {
-	if !validChannel(channel) {
+	if !ValidChannelName(channel) {
 		return ErrChannelName
 	}
-	return s.srv.join(s.c, channel)
+	if s.srv == nil {
+		return ErrClosed
+	}
+	ms := s.srv.memberships
+	return ms.owned(s.c, func(rec *record) error {
+		if rec.closing(s.c) {
+			return ErrClosed
+		}
+		joined, err := ms.channels.Join(hub.Member(s.c), &rec.subs, channel, s.srv.cfg.SessionChannels)
+		if err != nil {
+			return ErrTooManyChannels
+		}
+		if joined {
+			ms.presence.note(ms.name(s.c), channel, 1)
+		}
+		return nil
+	})
 }
 
-// Leave ends the session's membership of a channel. It does nothing if there is none. What has been
-// published before may still arrive.
+// Leave ends the session's membership of a channel. It does nothing if there is none. A publication
+// that is being delivered may still arrive.
 func (s Session) Leave(channel string) {
-	s.srv.leave(s.c, channel)
+	if s.srv == nil {
+		return
+	}
+	ms := s.srv.memberships
+	_ = ms.owned(s.c, func(rec *record) error {
+		if ms.channels.Leave(hub.Member(s.c), &rec.subs, channel) {
+			ms.presence.note(ms.name(s.c), channel, -1)
+		}
+		return nil
+	})
 }
 
 // Channels returns the names of the channels the session is in, the last one joined first. In OnClose it is
 // in none any more; Config.OnMembership tells which it has left.
 func (s Session) Channels() (names []string) {
-	_ = s.srv.owned(s.c, func(rec *record) error {
-		for name := range s.srv.channels.names(rec.subs) {
-			if validChannel(name) { // users and broadcasts have channels too
-				names = append(names, name)
-			}
+	if s.srv == nil {
+		return nil
+	}
+	ms := s.srv.memberships
+	_ = ms.owned(s.c, func(rec *record) error {
+		for name := range ms.channels.Names(rec.subs) {
+			names = append(names, name)
 		}
 		return nil
 	})
 	return names
 }
 
-func (s *Server) join(c conn, channel string) error {
-	return s.owned(c, func(rec *record) error {
-		if rec.closing(c) {
-			return ErrClosed
-		}
-		limit := s.cfg.SessionChannels
-		if s.table.detailsOf(c).user != "" {
-			limit++ // its channel is not counted
-		}
-		joined, err := s.channels.join(c, &rec.subs, channel, limit)
-		if joined {
-			s.presence.note(s.member(c), channel, 1)
-		}
-		return err
-	})
+// User returns the id that SetUser has set, or "".
+func (s Session) User() string {
+	if s.srv == nil {
+		return ""
+	}
+	return s.srv.table.detailsOf(s.c).user
 }
 
-// owned calls f with the record of an open session, under the lock of its subscriptions.
-// The end of a session marks it before it takes the lock.
-func (s *Server) owned(c conn, f func(rec *record) error) error {
-	if s == nil {
-		return ErrClosed
-	}
-	lock := s.channels.owner(c)
-	lock.Lock()
-	defer lock.Unlock()
-	if _, open := s.table.meta(c); !open {
-		return ErrClosed
-	}
-	return f(s.table.record(c))
-}
-
-func (s *Server) leave(c conn, channel string) {
-	_ = s.owned(c, func(rec *record) error {
-		if s.channels.leave(c, &rec.subs, channel) {
-			s.presence.note(s.member(c), channel, -1)
-		}
-		return nil
-	})
-}
-
-// leaveAll ends all memberships of a session that is over. It expects the lock of channels.owner.
-func (s *Server) leaveAll(c conn, rec *record) {
-	if s.presence != nil {
-		member := s.member(c)
-		for name := range s.channels.names(rec.subs) {
-			s.presence.note(member, name, -1)
-		}
-	}
-	s.channels.leaveAll(c, &rec.subs)
-}
-
-// member is by what a MembershipChange names a session.
-func (s *Server) member(c conn) string {
-	if s.presence == nil {
-		return "" // nobody asks
-	}
-	if user := s.table.detailsOf(c).user; user != "" {
-		return user
-	}
-	return s.ids.encode(c)
-}
-
-// Publish sends m to the members of a channel, but for those in except. It returns before they have
-// all been sent to: large channels are served by goroutines of their own, a part of the members each.
-// What one goroutine publishes to a channel reaches every member in that order, without a gap for as
-// long as the member's session is open. Members that do not read fast enough hold nobody up: see
-// Session.Send.
+// SetUser says whose session this is. A user may have many sessions: Server.UserSessions finds them, and
+// Server.SendUser sends to them. An empty id takes it back.
 //
-// Errors: ErrBusy, ErrChannelName, ErrPayload. A channel without members is none. After ErrBusy nobody has got the
-// message: what matters, the last price of a symbol for instance, is to be published again.
-//
-// What the publisher sends afterwards in other ways, or to other channels, may arrive before: what has to
-// follow a publication is to be published to the same channel.
-func (s *Server) Publish(channel string, m *Prepared, except ...Session) error {
-	if !validChannel(channel) {
+// Errors: ErrClosed; ErrChannelName if ValidChannelName refuses the id.
+func (s Session) SetUser(id string) error {
+	if id != "" && !ValidChannelName(id) {
 		return ErrChannelName
 	}
-	return s.publish(channel, m, except)
+	if s.srv == nil {
+		return ErrClosed
+	}
+	ms := s.srv.memberships
+	return ms.owned(s.c, func(rec *record) error { return ms.setUser(s.c, rec, id) })
 }
 
-func (s *Server) publish(channel string, m *Prepared, except []Session) error {
-	if m.err != nil {
-		return m.err
-	}
-	ch := s.channels.find(channel)
-	if ch == nil {
-		return nil
-	}
-	return s.fanout.publish(ch, m, conns(s, except))
+// UserSessions returns the sessions of a user.
+func (s *Server) UserSessions(id string) iter.Seq[Session] {
+	return s.sessions(s.memberships.users.Members(id))
 }
 
-// MemberCount returns how many sessions are in a channel.
-func (s *Server) MemberCount(channel string) int {
-	sh := s.channels.shard(channel)
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	if ch := sh.m[channel]; ch != nil {
-		return int(ch.members)
-	}
-	return 0
-}
-
-// Members returns the sessions in a channel. Who joins or leaves meanwhile may be missing.
-func (s *Server) Members(channel string) iter.Seq[Session] {
-	if !validChannel(channel) {
-		return func(func(Session) bool) {}
-	}
-	return s.members(channel)
-}
-
-func (s *Server) members(channel string) iter.Seq[Session] {
+// sessions returns members of the hub as sessions.
+func (s *Server) sessions(members iter.Seq[hub.Member]) iter.Seq[Session] {
 	return func(yield func(Session) bool) {
-		ch := s.channels.find(channel)
-		if ch == nil {
-			return
-		}
-		for list := range ch.all() {
-			for _, c := range list {
-				if !yield(Session{s, c}) {
-					return
-				}
+		for m := range members {
+			if !yield(Session{s, conn(m)}) {
+				return
 			}
 		}
 	}
-}
-
-// Channels returns the channels that have members, and how many. The order is arbitrary.
-func (s *Server) Channels() iter.Seq2[string, int] {
-	return func(yield func(string, int) bool) {
-		for i := range s.channels.shards {
-			for _, c := range s.channels.shards[i].all() {
-				if c.members > 0 && validChannel(c.name) && !yield(c.name, c.members) {
-					return
-				}
-			}
-		}
-	}
-}
-
-type channelCount struct {
-	name    string
-	members int
-}
-
-func (sh *channelShard) all() []channelCount {
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	list := make([]channelCount, 0, len(sh.m))
-	for name, ch := range sh.m {
-		list = append(list, channelCount{name, int(ch.members)})
-	}
-	return list
 }

@@ -57,7 +57,7 @@ func newPresence(s *Server, interval time.Duration, tell func(MembershipChange))
 
 // note says that a member has joined (1) or left (-1). A nil presence ignores it.
 func (p *presence) note(member, channel string, by int) {
-	if p == nil || !validChannel(channel) { // users have channels too
+	if p == nil {
 		return
 	}
 	p.mu.Lock()

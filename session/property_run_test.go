@@ -240,11 +240,11 @@ func (r *run) publish(number int, list []publishing) {
 		p.call = r.timed(func() {
 			switch {
 			case do.To == "all":
-				err = r.srv.SendAll("", m, except...)
+				_, err = r.srv.SendAll("", m, except...)
 			case strings.HasPrefix(do.To, "user"):
-				err = r.srv.SendUser(do.To, m, except...)
+				_, err = r.srv.SendUser(do.To, m, except...)
 			default:
-				err = r.srv.Publish(do.To, m, except...)
+				_, err = r.srv.Publish(do.To, m, except...)
 			}
 		})
 		if p.refused = err == session.ErrBusy; err != nil && !p.refused {

@@ -118,21 +118,27 @@ func (m *model) SetUser(t *rapid.T) {
 func (m *model) Publish(t *rapid.T) {
 	channel := channelNames.Draw(t, "channel")
 	m.deliver(t, channel, func(g *guest) bool { return slices.Contains(g.in, channel) },
-		func(p *session.Prepared, except []session.Session) error { return m.srv.Publish(channel, p, except...) })
+		func(p *session.Prepared, except []session.Session) error {
+			return second(m.srv.Publish(channel, p, except...))
+		})
 }
 
 // SendUser sends to a user's sessions, but for some.
 func (m *model) SendUser(t *rapid.T) {
 	user := rapid.SampledFrom([]string{"ann", "bob", "cyd"}).Draw(t, "user")
 	m.deliver(t, user, func(g *guest) bool { return g.user == user },
-		func(p *session.Prepared, except []session.Session) error { return m.srv.SendUser(user, p, except...) })
+		func(p *session.Prepared, except []session.Session) error {
+			return second(m.srv.SendUser(user, p, except...))
+		})
 }
 
 // SendAll sends to all sessions, but for some.
 func (m *model) SendAll(t *rapid.T) {
 	path := rapid.SampledFrom([]string{"", "/", "/other"}).Draw(t, "path")
 	m.deliver(t, "all", func(*guest) bool { return path != "/other" },
-		func(p *session.Prepared, except []session.Session) error { return m.srv.SendAll(path, p, except...) })
+		func(p *session.Prepared, except []session.Session) error {
+			return second(m.srv.SendAll(path, p, except...))
+		})
 }
 
 // deliver publishes a message and notes who has to get it.

@@ -274,7 +274,7 @@ func processCPU(b *testing.B) time.Duration {
 func (c *crowd) publish(channel string, m *session.Prepared, n int) {
 	c.b.Helper()
 	for range n {
-		if err := c.srv.Publish(channel, m); err != nil {
+		if _, err := c.srv.Publish(channel, m); err != nil {
 			c.b.Fatal(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wsgateway/internal/hub"
 	"wsgateway/wsproto"
 )
 
@@ -19,8 +20,8 @@ type record struct {
 	flags   atomic.Uint32 // see flag; cleared by the owner
 	latency atomic.Uint32 // microseconds, 0 for not known; written by the owner
 
-	control, tiny bucket // control frames, tiny fragments; the owner's
-	subs          uint32 // subscriptions: the first one's index + 1, 0 for none; under channels.owner
+	control, tiny bucket            // control frames, tiny fragments; the owner's
+	subs          hub.Subscriptions // under the lock of memberships
 }
 
 // What record.flags may have. Others than the owner set one only while the session is open, under the

@@ -3,6 +3,7 @@ package session
 import (
 	"sort"
 	"strings"
+	"sync/atomic"
 
 	"wsgateway/wsproto"
 )
@@ -25,8 +26,9 @@ type route struct {
 	callsOpen bool // the handler has an OnOpen
 	httpOnly  bool // there is no handler
 
-	limited bool // Rate bounds something
-	tiny    rate // of tiny fragments
+	open    atomic.Int64 // sessions between OnOpen and OnClose
+	limited bool         // Rate bounds something
+	tiny    rate         // of tiny fragments
 
 	limits wsproto.Limits
 	accept wsproto.Accept

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -33,9 +32,7 @@ type Server struct {
 	deflate   *deflate              // nil if no route compresses
 	exec      *executor             // nil if no route blocks
 
-	channels *channels
-	fanout   *fanout
-	presence *presence // nil if nobody wants to know
+	memberships *memberships
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -74,11 +71,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s.table = newSessionTable(n, newRoutes(cfg.Routes, cfg.FragmentRate))
 	s.live = newLiveness(n, cfg.PingInterval, cfg.PingTimeout)
 	s.control = makeRate(cfg.ControlRate, cfg.ControlBurst)
-	s.channels = newChannels(n, cfg.SessionChannels+userChannels, runtime.GOMAXPROCS(0))
-	s.fanout = newFanout(s, s.channels.parts, cfg.Publications, cfg.PublicationBytes)
-	if cfg.OnMembership != nil {
-		s.presence = newPresence(s, cfg.MembershipInterval, cfg.OnMembership)
-	}
+	s.memberships = newMemberships(s, n)
 	for i := range cfg.Routes {
 		s.equip(&cfg.Routes[i], n)
 	}

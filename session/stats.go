@@ -198,20 +198,20 @@ func (s *Server) Stats() Stats {
 	if s.exec != nil {
 		st.Blocking = s.exec.stats()
 	}
-	f := s.fanout
+	h := s.memberships.hub.Stats()
 	st.Channels = ChannelStats{
-		Channels:          int(s.channels.count.Load()),
-		Subscriptions:     s.channels.subs.Used(),
-		Publications:      f.published.Load(),
-		Refused:           f.refused.Load(),
-		Waiting:           int(f.waiting.Load()),
-		WaitingLimit:      int(f.limit),
-		WaitingBytes:      f.bytes.Load(),
-		WaitingBytesLimit: f.most,
-		Delivered:         f.delivered.Load(),
-		Missed:            f.missed.Load(),
+		Channels:          h.Channels,
+		Subscriptions:     h.Subscriptions,
+		Publications:      h.Published,
+		Refused:           h.Refused,
+		Waiting:           h.Waiting,
+		WaitingLimit:      h.WaitingLimit,
+		WaitingBytes:      h.WaitingBytes,
+		WaitingBytesLimit: h.WaitingBytesLimit,
+		Delivered:         h.Delivered,
+		Missed:            h.Missed,
 	}
-	if p := s.presence; p != nil {
+	if p := s.memberships.presence; p != nil {
 		p.mu.Lock()
 		st.Channels.Untold = p.dropped
 		p.mu.Unlock()

@@ -93,6 +93,7 @@ func (t *turn) open(r *request, d *decision, agreed *wsproto.Agreement) {
 		_ = t.session().SetUser(d.user) // it is valid, and the session in no channel yet
 	}
 	t.srv.open.Add(1)
+	route.open.Add(1)
 	t.srv.stats.handshake(101)
 	t.session().logAccepted(r.Request)
 	took := time.Duration(uint32(time.Since(epoch).Microseconds())-t.rec.began) * time.Microsecond

@@ -200,9 +200,9 @@ func (t *Target) publish(s session.Session, c *client, w *scratch, group string)
 	m := session.Prepare(session.OpText, w.out)
 	var err error
 	if r.noEcho {
-		err = s.Server().Publish(t.cfg.Prefix+group, m, s)
+		_, err = s.Server().Publish(t.cfg.Prefix+group, m, s)
 	} else {
-		err = s.Server().Publish(t.cfg.Prefix+group, m)
+		_, err = s.Server().Publish(t.cfg.Prefix+group, m)
 	}
 	if err != nil { // session.ErrBusy: the name is one
 		return refusedBusy, "too many publications wait, try again later"

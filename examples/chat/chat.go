@@ -138,5 +138,6 @@ func (c *chat) OnClose(s session.Session, _ session.CloseInfo) {
 
 // tell sends a line to everybody in a room. It is encoded once, and nobody is waited for.
 func (c *chat) tell(room, format string, args ...any) error {
-	return c.srv.Publish(room, session.Prepare(session.OpText, fmt.Appendf(nil, format, args...)))
+	_, err := c.srv.Publish(room, session.Prepare(session.OpText, fmt.Appendf(nil, format, args...)))
+	return err
 }

@@ -101,7 +101,7 @@ func (m *market) publish(q *quote, move bool) error {
 	if m.srv.MemberCount(q.symbol) == 0 {
 		return nil // saves encoding it; who joins now waits for the lock, and sends itself the price
 	}
-	err := m.srv.Publish(q.symbol, session.PrepareKeyed(q.symbol, session.OpText, q.message()))
+	_, err := m.srv.Publish(q.symbol, session.PrepareKeyed(q.symbol, session.OpText, q.message()))
 	if err != nil { // ErrBusy: too much waits to be sent to thousands of clients. Nobody has got it.
 		m.late[q] = true
 	}

@@ -84,6 +84,44 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 	}
 }
 
+// A channel that most members have left is served at once again, as soon as nothing waits.
+func TestFewAreLeft(t *testing.T) {
+	const members = 100
+	got := make([]hub.Message, 0, 10)
+	h := hub.New(hub.Config{
+		Deliverer: deliverer(func(m hub.Member, msg hub.Message) bool {
+			if m.Index() == 0 {
+				got = append(got, msg)
+			}
+			return true
+		}),
+		Subscriptions: 1000, Publications: 1, PublicationBytes: 1000, Parts: 1,
+	})
+	t.Cleanup(h.Close)
+	r := h.NewRegistry(nil)
+	subs := make([]hub.Subscriptions, members)
+	join(t, r, "c", subs)
+	publish := func(size sized, sequence uint64, reached int, err error) {
+		t.Helper()
+		s, n, e := r.Publish("c", size, nil)
+		if s != sequence || n != reached || !errors.Is(e, err) {
+			t.Errorf("Publish: number %d, %d reached, %v, want %d, %d, %v", s, n, e, sequence, reached, err)
+		}
+	}
+	publish(1, 1, members, nil) // nobody serves the queue yet
+	for i := 10; i < members; i++ {
+		r.Leave(number(i), &subs[i], "c")
+	}
+	publish(2, 0, 0, hub.ErrBusy) // it must not overtake the first
+	h.Start()
+	eventually(t, "nothing waits", func() bool { return h.Waiting() == 0 })
+	publish(3, 2, 10, nil)
+	publish(4, 3, 10, nil)
+	if len(got) != 3 || got[0] != sized(1) || got[1] != sized(3) || got[2] != sized(4) {
+		t.Errorf("a member got %v, want 1 3 4", got)
+	}
+}
+
 // Publishing tells how many members it has reached.
 func TestReached(t *testing.T) {
 	h := start(t, func(m hub.Member, _ hub.Message) bool { return m.Index() != 3 })

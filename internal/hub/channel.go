@@ -83,14 +83,23 @@ func (ch *channel) remove(h *Hub, id Member, sub *subscription) {
 	p.remove(h, sub.place)
 }
 
-// next takes the next number for a publication to a small channel and appends the members to dst, which
-// has room for them. It expects order, and reports false if the channel is large.
+// next takes the next number for a publication that can be delivered at once, and appends the members
+// that get it to dst. It expects order. It reports false if the channel is large, unless most members have
+// left it and nothing waits to be delivered to them.
 func (ch *channel) next(dst []Member) (to []Member, sequence uint64, ok bool) {
-	if !ch.lockSmall() {
+	if ch.lockSmall() {
+		defer ch.mu.Unlock()
+		return ch.small.appendTo(dst), ch.seq.Add(1), true
+	}
+	s := ch.spread.Load()
+	if ch.count.Load() > smallLen || s.waiting.Load() > 0 {
 		return nil, 0, false
 	}
-	defer ch.mu.Unlock()
-	return ch.small.appendTo(dst), ch.seq.Add(1), true
+	sequence = ch.seq.Add(1)
+	for i := range s.parts {
+		dst = s.parts[i].appendTo(dst, sequence)
+	}
+	return dst, sequence, true
 }
 
 // all returns the members by parts. A member that joins or leaves meanwhile may be missing, no other.

@@ -25,7 +25,8 @@
 // Two publishers of one small channel take turns, so that a publisher may wait for as long as
 // others deliver to these members. A larger channel is spread over parts, one for each fan-out
 // goroutine, and stays so until it ends. Publish then puts the publication into the queue of each
-// goroutine. A goroutine delivers to 64 members at a time and yields in between.
+// goroutine. A goroutine delivers to 64 members at a time and yields in between. Once most members have
+// left a large channel and nothing waits, it is served as a small one is.
 //
 // # Bounds
 //
@@ -52,7 +53,7 @@
 //
 //   - Hub.sets or channel.order: who publishes next. Held while a small channel is delivered to.
 //   - registryShard.mu: names and counts. [Occupied] is called under it.
-//   - channel.mu or part.mu: a list of members.
+//   - channel.mu or part.mu: a list of members. No two at a time.
 //   - the locks of the pools, which hold nothing else.
 //
 // A goroutine that holds a shard only tries to lock an order, and never waits for it.

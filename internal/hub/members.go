@@ -68,6 +68,17 @@ func (l list) appendTo(dst []Member) []Member {
 	return dst
 }
 
+// getting appends the members that get a publication to dst, and clears their marks.
+func (l list) getting(dst []Member, sequence uint64) []Member {
+	for i := range l {
+		if m := &l[i]; m.gets(sequence) {
+			m.since = 0
+			dst = append(dst, m.id)
+		}
+	}
+	return dst
+}
+
 // part is one goroutine's share of the members of a large channel. While it is delivered to, a member
 // that leaves makes a hole, so that no other is passed over. The holes are closed afterwards.
 type part struct {
@@ -95,18 +106,18 @@ func (p *part) begin() int {
 	return len(p.list)
 }
 
+// appendTo copies all members that get a publication.
+func (p *part) appendTo(dst []Member, sequence uint64) []Member {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.list.getting(dst, sequence)
+}
+
 // slice copies the members that get a publication, from place at on, as many as dst has room for.
 func (p *part) slice(dst []Member, at, end int, sequence uint64) []Member {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.list[at:min(end, at+cap(dst))]
-	for i := range l {
-		if m := &l[i]; m.gets(sequence) {
-			m.since = 0
-			dst = append(dst, m.id)
-		}
-	}
-	return dst
+	return p.list[at:min(end, at+cap(dst))].getting(dst, sequence)
 }
 
 // finish closes the holes.

@@ -3,9 +3,9 @@ package hub
 import "slices"
 
 // Publish sends msg to the members of a channel, without those in except, which it keeps. It returns the
-// number of the publication, and how many members it has reached. In a small channel these are the
-// members that have taken it. In a large one they are the members that it is on its way to, those in
-// except included; they get it after Publish has returned. A channel that does not exist has no
+// number of the publication, and how many members it has reached. With up to 64 members these are as a
+// rule the members that have taken it. Otherwise they are the members that it is on its way to, those
+// in except included; they get it after Publish has returned. A channel that does not exist has no
 // members, and the number is 0.
 //
 // Errors: ErrBusy, ErrSealed.
@@ -21,9 +21,9 @@ func (r *Registry) Publish(channel string, msg Message, except []Member) (sequen
 	if !h.begin(shard) {
 		return 0, 0, ErrSealed
 	}
-	if ch.spread.Load() == nil {
-		var small bool
-		if sequence, reached, small = h.publishSmall(ch, msg, except); small {
+	if ch.spread.Load() == nil || ch.count.Load() <= smallLen {
+		var done bool
+		if sequence, reached, done = h.publishAtOnce(ch, msg, except); done {
 			h.published.Add(shard, 1)
 			h.end(shard)
 			if ch.count.Load() == 0 {
@@ -33,27 +33,27 @@ func (r *Registry) Publish(channel string, msg Message, except []Member) (sequen
 		}
 	}
 	p := &publication{registry: r, channel: ch, msg: msg, except: except, shard: shard}
-	if err := h.publishLarge(p); err != nil {
+	if err := h.publishQueued(p); err != nil {
 		return 0, 0, err
 	}
 	return p.sequence, int(ch.count.Load()), nil
 }
 
-// publishSmall reports false if the channel has become large. Deferred is what must happen although
+// publishAtOnce reports false if the publication has to be queued. Deferred is what must happen although
 // Deliver panics.
-func (h *Hub) publishSmall(ch *channel, msg Message, except []Member) (sequence uint64, reached int, small bool) {
+func (h *Hub) publishAtOnce(ch *channel, msg Message, except []Member) (sequence uint64, reached int, done bool) {
 	ch.order.Lock()
 	defer ch.order.Unlock()
 	var members [smallLen]Member
-	to, sequence, small := ch.next(members[:0])
-	if !small {
+	to, sequence, ok := ch.next(members[:0])
+	if !ok {
 		return 0, 0, false
 	}
 	return sequence, h.deliver(to, msg, except), true
 }
 
-// publishLarge numbers the publication and puts it into the queues, in the order of the numbers.
-func (h *Hub) publishLarge(p *publication) error {
+// publishQueued numbers the publication and puts it into the queues, in the order of the numbers.
+func (h *Hub) publishQueued(p *publication) error {
 	if !h.admit(p) {
 		return ErrBusy
 	}
