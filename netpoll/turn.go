@@ -24,9 +24,10 @@ type Handler interface {
 	Data(t *Turn, p []byte)
 	// Ended says that the peer has sent its last byte.
 	Ended(t *Turn)
-	// Notice delivers the reasons Woken, Deadline, Overflow and Stalled of a turn, after
-	// the input that was waiting has been delivered: silence is judged only then. Where input
-	// had to be left unread, Deadline is withheld, and Turn.Unread says so.
+	// Notice delivers the reasons Woken, Deadline, Overflow and Stalled of a turn, and HangUp where
+	// the connection is paused. It comes after the input that was waiting has been delivered: silence
+	// is judged only then. Where input had to be left unread, Deadline is withheld, and Turn.Unread
+	// says so.
 	Notice(t *Turn, why Reason)
 	// Closed is the last call. The descriptor is closed after it, and the index of the
 	// connection is free for another one.
@@ -240,7 +241,11 @@ func (t *Turn) handle(why Reason) (more Reason) {
 		if !fresh || why != 0 || s.oflags&oAdopted != 0 {
 			more = t.read()
 		}
-		if note := why & (Woken | Deadline | Overflow | Stalled); note != 0 && !t.over() {
+		note := why & (Woken | Deadline | Overflow | Stalled)
+		if s.oflags&oPaused != 0 {
+			note |= why & HangUp // which the handler does not come to read
+		}
+		if note != 0 && !t.over() {
 			t.notice(note)
 		}
 	}

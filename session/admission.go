@@ -165,6 +165,9 @@ func (t *turn) decideAsync(r *request) {
 func (t *turn) noticeRequest(why netpoll.Reason) {
 	woken, late := why&netpoll.Woken != 0, why&netpoll.Deadline != 0
 	pending := t.pending()
+	if pending != nil && why&netpoll.HangUp != 0 {
+		pending.cancel() // nobody waits for the decision any more
+	}
 	switch {
 	case pending != nil && pending.decided():
 		t.Resume()

@@ -160,6 +160,7 @@ func (t *turn) detach(m meta, by Initiator, onClose func()) {
 	lock := tb.lock(t.c)
 	lock.Lock()
 	defer lock.Unlock()
+	t.endContext()
 	t.rec.store(m.with(phaseOver))
 	if onClose != nil {
 		t.srv.exec.post(t.c, &tombstone{meta: m, by: by, details: tb.detailsOf(t.c), peer: t.srv.tr.Peer(t.c)}, onClose)

@@ -77,6 +77,9 @@ func (t *turn) noticeSession(why netpoll.Reason) {
 		t.cutOff(ErrTerminated)
 		return
 	}
+	if why&netpoll.HangUp != 0 {
+		t.endContext()
+	}
 	held := t.rec.flags.Load()&flagHeld != 0
 	t.frameRest()
 	m := t.rec.load()

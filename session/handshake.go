@@ -12,7 +12,7 @@ import (
 // returns.
 type Upgrade struct {
 	// Context is for what the decision has to wait for. It ends when the decision is no longer of
-	// use: when the connection breaks, Config.HandshakeTimeout is over, or Server.Close is called,
+	// use: when the client ends the connection, Config.HandshakeTimeout is over, or Server.Close is called,
 	// and when the handshake has been answered. Where OnUpgrade never blocks (UpgradeNeverBlocks)
 	// it ends at Close only.
 	Context    context.Context

@@ -33,6 +33,7 @@ type details struct {
 	header      string // retained fields: name, 0, value, 0
 	user        string
 	value       any
+	life        *sessionContext // nil until it is asked for
 }
 
 // tombstone is what Session's methods tell about a session whose OnClose is still to come, although its

@@ -1,0 +1,48 @@
+package session
+
+import "context"
+
+// endedContext is the context of sessions that have ended.
+var endedContext = func() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(ErrClosed)
+	return ctx
+}()
+
+// sessionContext is the context of a session whose handler has asked for one.
+type sessionContext struct {
+	ctx context.Context
+	end context.CancelCauseFunc
+}
+
+// Context returns a context that ends with the session, for what a handler has begun on its behalf:
+// a query, a request to a backend. It ends before OnClose is called, with the cause ErrClosed. While
+// a call of a handler that may block is waited for the client is not read from; the context ends
+// then as soon as the client's end of the connection is seen. Sessions that never ask for it pay
+// nothing for it.
+func (s Session) Context() context.Context {
+	ctx := endedContext
+	if s.srv == nil {
+		return ctx
+	}
+	_ = s.srv.table.owned(s.c, func(rec *record) { // or it has ended
+		d := s.srv.table.detailsOf(s.c)
+		if d.life == nil {
+			d.life = new(sessionContext)
+			d.life.ctx, d.life.end = context.WithCancelCause(s.srv.ctx)
+			s.srv.table.putDetails(rec, &d)
+		}
+		ctx = d.life.ctx
+	})
+	return ctx
+}
+
+// endContext ends the context of the turn's session, if it has one.
+func (t *turn) endContext() {
+	if t.rec.details.Load() == 0 {
+		return
+	}
+	if d := t.srv.table.detailsOf(t.c); d.life != nil {
+		d.life.end(ErrClosed)
+	}
+}

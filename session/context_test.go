@@ -1,0 +1,115 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"wsgateway/session"
+)
+
+// ended fails the test unless a context ends, with the cause of a session that has.
+func ended(t *testing.T, ctx context.Context) {
+	t.Helper()
+	select {
+	case <-ctx.Done():
+		if cause := context.Cause(ctx); !errors.Is(cause, session.ErrClosed) {
+			t.Errorf("the context ended with %v, want ErrClosed", cause)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the context has not ended within 30 s")
+	}
+}
+
+// A call that may block, and waits for something on behalf of a client, ends when the client is gone,
+// although it is not read from.
+func TestContextOfBlockingCall(t *testing.T) {
+	for name, leave := range map[string]func(*client){
+		"FIN": func(c *client) { _ = c.Conn.(interface{ CloseWrite() error }).CloseWrite() },
+		"RST": func(c *client) {
+			_ = c.Conn.(interface{ SetLinger(int) error }).SetLinger(0)
+			c.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began, returned := make(chan struct{}), make(chan context.Context, 1)
+			closed := make(ends, 1)
+			_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.HandlerFuncs{
+				Message: func(s session.Session, _ session.Message) {
+					ctx := s.Context()
+					close(began)
+					select {
+					case <-ctx.Done():
+					case <-time.After(30 * time.Second):
+					}
+					returned <- ctx
+				},
+				Close: func(_ session.Session, info session.CloseInfo) { closed <- info },
+			}}}})
+			c := dial(t, addr, "/")
+			c.text("x")
+			<-began
+			leave(c)
+			ended(t, <-returned)
+			closed.want(t, session.CloseInfo{Code: session.StatusAbnormal})
+		})
+	}
+}
+
+// The context is one for as long as the session lives, and has ended when OnClose is called.
+func TestContextEndsWithSession(t *testing.T) {
+	opened, closed := make(chan session.Session, 1), make(chan error, 1)
+	_, addr := start(t, session.Config{Routes: []session.Route{{
+		Path: "/", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
+			Open:  func(s session.Session, _ *session.Request) { opened <- s },
+			Close: func(s session.Session, _ session.CloseInfo) { closed <- s.Context().Err() },
+		}}}})
+	c := dial(t, addr, "/")
+	s := <-opened
+	ctx := s.Context()
+	if again := s.Context(); ctx.Err() != nil || again != ctx {
+		t.Errorf("of an open session: %v, the same again: %v; want nil, true", ctx.Err(), again == ctx)
+	}
+	if err := s.SetValue("x"); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	ended(t, ctx)
+	if err := <-closed; err == nil {
+		t.Error("in OnClose the context has not ended")
+	}
+	ended(t, s.Context())
+	ended(t, session.Session{}.Context())
+}
+
+// The context of a decision ends when nobody waits for it any more.
+func TestContextOfUpgrade(t *testing.T) {
+	asked, returned := make(chan struct{}), make(chan error, 1)
+	_, addr := start(t, session.Config{HandshakeTimeout: time.Minute, Routes: []session.Route{{
+		Path: "/", Handler: session.Echo{},
+		OnUpgrade: func(u *session.Upgrade) error {
+			close(asked)
+			select {
+			case <-u.Context.Done():
+			case <-time.After(30 * time.Second):
+			}
+			returned <- u.Context.Err()
+			return nil
+		},
+	}}})
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("GET / HTTP/1.1\r\n" + upgradeFields + "\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	c.Close()
+	if err := <-returned; err == nil {
+		t.Error("the client was gone, and the context had not ended within 30 s")
+	}
+}
