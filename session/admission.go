@@ -20,13 +20,21 @@ import (
 type request struct {
 	*wsproto.Request
 	route *route
-	index uint16        // of the route
+	holds bool          // the table of the route, until the request has been answered; the owner's
 	plain bool          // it does not ask for WebSocket, and the route answers such requests
 	http  *http.Request // as net/http has it, see Server.ServeHTTP; nil for others
 }
 
 // asks reports whether a function of the route decides about the request.
 func (r *request) asks() bool { return r.plain || r.route.OnUpgrade != nil }
+
+// release lets go of the table of the route.
+func (r *request) release() {
+	if r.holds {
+		r.holds = false
+		r.route.table.leave()
+	}
+}
 
 // handshake takes bytes of a client that has not been upgraded.
 func (t *turn) handshake(p []byte) {
@@ -88,12 +96,12 @@ func (t *turn) admit(p []byte, n int) {
 		t.refuse(wsproto.ErrEarlyData)
 		return
 	}
-	var ok bool
-	if r.index, ok = t.srv.table.routes.find(req.Path); !ok {
-		t.refuse(wsproto.ErrNotFound)
+	if r.route, err = t.srv.table.routes.find(req); err != nil {
+		t.refuse(err)
 		return
 	}
-	r.route = t.srv.table.routes.at(r.index)
+	r.holds = true
+	defer r.release() // unless it moves, or becomes a session
 	r.plain = r.route.HTTP != nil && !req.AsksForWebSocket()
 	if err := t.check(r); err != nil {
 		t.refuse(err)

@@ -132,7 +132,8 @@ func (a applicant) want(async bool) int {
 type examiner struct {
 	mu             sync.Mutex
 	asked          map[string]int // about whom, and how often
-	opened, closed atomic.Int64
+	opened, closed atomic.Int64   // sessions, by the table that had accepted them
+	ended          atomic.Int64   // sessions
 }
 
 // teapot is a response of the route's own, which errTeapot stands for.
@@ -168,10 +169,12 @@ func (e *examiner) times(id int) int {
 	return e.asked[fmt.Sprint(id)]
 }
 
-func (e *examiner) route(mode session.Mode, upgrade session.UpgradeMode) session.Route {
+// route returns the route of one table: a session that one table accepts must not be served by another.
+func (e *examiner) route(mode session.Mode, upgrade session.UpgradeMode, table int) session.Route {
 	return session.Route{
-		Path: "/*", Mode: mode, UpgradeMode: upgrade,
+		Path: "/{verdict}", Mode: mode, UpgradeMode: upgrade,
 		OnUpgrade: func(u *session.Upgrade) error {
+			u.Value = table
 			err := e.decide(u.Context, u.Request)
 			if err == errTeapot {
 				return u.Respond(teapot)
@@ -189,19 +192,27 @@ func (e *examiner) route(mode session.Mode, upgrade session.UpgradeMode) session
 			}
 		},
 		Handler: session.HandlerFuncs{
-			Open: func(_ session.Session, r *wsproto.Request) {
-				if len(r.Path) < 2 || !strings.HasPrefix(string(r.Head()), "GET "+string(r.Path)) {
+			Open: func(s session.Session, r *wsproto.Request) {
+				if len(r.Path) < 2 || !strings.HasPrefix(string(r.Head()), "GET "+string(r.Path)) || "/"+r.PathValue("verdict") != string(r.Path) {
 					panic("the request is another's")
 				}
-				e.opened.Add(1)
+				if s.Value() == table && "/"+s.PathValue("verdict") == s.Path() {
+					e.opened.Add(1)
+				}
 			},
-			Close: func(session.Session, session.CloseInfo) { e.closed.Add(1) },
+			Close: func(s session.Session, _ session.CloseInfo) {
+				if s.Value() == table && "/"+s.PathValue("verdict") == s.Path() {
+					e.closed.Add(1)
+				}
+				e.ended.Add(1)
+			},
 		},
 	}
 }
 
 // Whatever a route's functions do, wherever they run, and whether the client is still there: a request gets
-// exactly one answer, or none if its client has left, and nothing of it is kept.
+// exactly one answer, or none if its client has left, and nothing of it is kept. It is decided about by the
+// routes in which it was found, whatever replaces them meanwhile.
 func TestPropertyAdmission(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		mode := rapid.SampledFrom([]session.Mode{session.MayBlock, session.NeverBlocks, session.OnLoop}).Draw(rt, "mode")
@@ -209,7 +220,7 @@ func TestPropertyAdmission(t *testing.T) {
 		async := upgrade == session.UpgradeMayBlock || upgrade == session.UpgradeAsMode && mode == session.MayBlock
 		e := &examiner{asked: make(map[string]int)}
 		cfg := session.Config{
-			Routes:           []session.Route{e.route(mode, upgrade)},
+			Routes:           []session.Route{e.route(mode, upgrade, 0)},
 			BlockingCalls:    rapid.IntRange(1, 4).Draw(rt, "calls"),
 			HandshakeTimeout: time.Minute,
 		}
@@ -227,12 +238,20 @@ func TestPropertyAdmission(t *testing.T) {
 				list = append(list, drawApplicant(rt, i, accepts, refuses, responds, panics, exits))
 			}
 		}
-		admissions(rt, t, e, cfg, list, async)
+		tables := rapid.IntRange(0, 5).Draw(rt, "tables")
+		admissions(rt, t, e, cfg, list, async, func(srv *session.Server) {
+			for i := range tables {
+				if err := srv.SetRoutes([]session.Route{e.route(mode, upgrade, i+1)}); err != nil {
+					rt.Error(err)
+				}
+				runtime.Gosched()
+			}
+		})
 	})
 }
 
-// admissions has clients apply all at once, and checks what came of it.
-func admissions(rt *rapid.T, t *testing.T, e *examiner, cfg session.Config, list []applicant, async bool) {
+// admissions has clients apply all at once, while swap replaces the routes, and checks what came of it.
+func admissions(rt *rapid.T, t *testing.T, e *examiner, cfg session.Config, list []applicant, async bool, swap func(*session.Server)) {
 	srv, err := session.NewServer(cfg)
 	if err != nil {
 		rt.Fatal(err)
@@ -257,6 +276,7 @@ func admissions(rt *rapid.T, t *testing.T, e *examiner, cfg session.Config, list
 			outcomes <- outcome{a, status, err}
 		}()
 	}
+	swap(srv)
 	for range list {
 		o := <-outcomes
 		if o.err != nil {
@@ -271,7 +291,7 @@ func admissions(rt *rapid.T, t *testing.T, e *examiner, cfg session.Config, list
 	}
 	wstest.Eventually(t, func() bool {
 		st := srv.Stats()
-		return st.Conns == 0 && st.Sessions == 0 && st.Blocking.Busy == 0 && st.Blocking.Waiting == 0 && st.InboundBytes == 0
+		return st.RouteTables == 1 && session.RouteUsers(srv) == 0 && st.Conns == 0 && st.Sessions == 0 && st.Blocking.Busy == 0 && st.Blocking.Waiting == 0 && st.InboundBytes == 0
 	}, "connections, calls and buffers are given back")
 	answered := uint64(0)
 	for _, n := range srv.Stats().Handshakes {
@@ -280,8 +300,8 @@ func admissions(rt *rapid.T, t *testing.T, e *examiner, cfg session.Config, list
 	if answered > uint64(len(list)) {
 		rt.Errorf("%d requests were answered or given up %d times", len(list), answered)
 	}
-	if opened, closed := e.opened.Load(), e.closed.Load(); opened != closed {
-		rt.Errorf("OnOpen was called %d times, OnClose %d times", opened, closed)
+	if opened, closed, ended := e.opened.Load(), e.closed.Load(), e.ended.Load(); opened != closed || closed != ended {
+		rt.Errorf("OnOpen was called %d times by the right table, OnClose %d times of %d", opened, closed, ended)
 	}
 	for _, a := range list {
 		if n := e.times(a.id); n > 1 {

@@ -30,7 +30,7 @@ func TestSlowUpgradeIsNotTheClients(t *testing.T) {
 			}
 			fails <- f
 		},
-		Routes: []session.Route{{Path: "/*", Mode: session.MayBlock, Handler: session.Echo{}, OnUpgrade: func(*session.Upgrade) error {
+		Routes: []session.Route{{Path: "/", Mode: session.MayBlock, Handler: session.Echo{}, OnUpgrade: func(*session.Upgrade) error {
 			asked <- true
 			<-leave
 			return nil
@@ -55,7 +55,7 @@ func TestSlowUpgradeIsNotTheClients(t *testing.T) {
 func TestWrongHeaderIsLogged(t *testing.T) {
 	var log lines
 	_, addr := start(t, session.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Routes: []session.Route{{
-		Path: "/*", Mode: session.NeverBlocks,
+		Path: "/", Mode: session.NeverBlocks,
 		Handler: session.Echo{},
 		OnUpgrade: func(u *session.Upgrade) error {
 			u.Header = []wsproto.Field{{Name: "Not a name", Value: "x"}}

@@ -193,6 +193,7 @@ func (e *executor) again(l *lane) {
 	more := len(l.calls) > 0
 	if !more {
 		delete(sh.m, l.c)
+		l.end = nil // a goroutine at rest still knows its last lane
 	}
 	sh.mu.Unlock()
 	if more {

@@ -131,7 +131,7 @@ func TestBlockingOrder(t *testing.T) {
 		},
 	}
 	cfg := blockingRoute(h)
-	cfg.Routes[0].Path = "/*"
+	cfg.Routes[0].Path = "/"
 	cfg.Routes[0].OnUpgrade = func(u *session.Upgrade) error {
 		<-gate
 		u.Value = "value"
@@ -207,7 +207,7 @@ func TestBlockingHandshake(t *testing.T) {
 	cfg := blockingRoute(session.Echo{})
 	cfg.HandshakeTimeout = time.Second
 	r := &cfg.Routes[0]
-	r.Path = "/*"
+	r.Path = "/"
 	r.OnUpgrade = func(u *session.Upgrade) error {
 		<-gate
 		switch string(u.Request.Path) {

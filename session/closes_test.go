@@ -156,7 +156,7 @@ func serve(t *testing.T, srv *session.Server, other string) string {
 
 func closesConfig(w *watcher) session.Config {
 	var cfg session.Config
-	cfg.Routes = []session.Route{{Path: "/", Handler: w, MaxMessage: 64 << 10, Mode: blockIf(w.blocking)}}
+	cfg.Routes = []session.Route{{Path: "/{$}", Handler: w, MaxMessage: 64 << 10, Mode: blockIf(w.blocking)}}
 	cfg.HandshakeTimeout = 500 * time.Millisecond
 	cfg.FrameTimeout, cfg.MessageTimeout = 300*time.Millisecond, 300*time.Millisecond
 	cfg.PingInterval, cfg.PingTimeout = 300*time.Millisecond, 300*time.Millisecond

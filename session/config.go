@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/url"
 	"runtime"
-	"strings"
 	"time"
 
 	"wsgateway/netpoll"
@@ -95,7 +94,25 @@ type Deflate struct {
 
 // Route maps a path to a handler.
 type Route struct {
-	Path    string  // "/chat"; with a trailing "*" every path that starts with what is before it
+	// Path is a pattern, with the syntax and the precedence of http.ServeMux:
+	//
+	//	/chat              this path
+	//	/room/{id}         one segment; see Session.PathValue
+	//	/files/{rest...}   all that is left, with slashes
+	//	/files/            all paths below /files/, and that itself; "/" is every path
+	//	/files/{$}         /files/ alone
+	//	example.com/chat   on this host only, whatever the port; such a route takes precedence
+	//	GET /page          GET and HEAD only; HTTP is not asked about other methods, which get 405
+	//
+	// The most specific pattern wins. Escapes in a path are decoded before it is compared. Nothing
+	// is redirected, because WebSocket clients do not follow redirects: a path with "//" or "/../"
+	// gets 404, and so does /files where there is only /files/. Host names are compared in lower
+	// case, and an IPv6 address stands in brackets. Methods other than GET are not possible: without
+	// a method HTTP is asked about all of them.
+	//
+	// A pattern that can never match, that stands twice or that conflicts with another one is an
+	// error.
+	Path    string
 	Handler Handler // nil where there is only HTTP: who asks for WebSocket gets 404
 	// Mode says whether the handler's calls may block, and hence where they run. By default they may
 	// (MayBlock). UpgradeMode says the same of OnUpgrade and HTTP; by default it is as Mode.
@@ -173,7 +190,6 @@ const (
 const MaxSubprotocols = 255
 
 const (
-	maxRoutes       = 1 << 16
 	maxPublications = 1 << 20
 	maxCompressors  = 1 << 12
 
@@ -183,12 +199,6 @@ const (
 )
 
 func (c Config) withDefaults() (Config, error) {
-	if len(c.Routes) == 0 {
-		return c, errors.New("session: Config.Routes is empty")
-	}
-	if len(c.Routes) > maxRoutes {
-		return c, fmt.Errorf("session: Config.Routes has more than %d routes", maxRoutes)
-	}
 	var err error
 	duration := func(name string, v *time.Duration, d time.Duration) {
 		if *v < 0 && err == nil {
@@ -257,54 +267,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
-	}
-	c.Routes = append([]Route(nil), c.Routes...)
-	seen := make(map[string]bool)
-	for i := range c.Routes {
-		r := &c.Routes[i]
-		switch {
-		case !strings.HasPrefix(r.Path, "/"):
-			err = errors.Join(err, fmt.Errorf("session: route path %q does not start with /", r.Path))
-		case seen[r.Path]:
-			err = errors.Join(err, fmt.Errorf("session: route path %q stands twice", r.Path))
-		case r.Handler == nil && r.HTTP == nil:
-			err = errors.Join(err, fmt.Errorf("session: route %q has no handler", r.Path))
-		case r.MaxMessage < 0 || r.MaxFragments < 0 || r.DeflateThreshold < 0:
-			err = errors.Join(err, fmt.Errorf("session: route %q: negative limit", r.Path))
-		case r.Only != 0 && r.Only != wsproto.OpText && r.Only != wsproto.OpBinary:
-			err = errors.Join(err, fmt.Errorf("session: route %q: Only is no type of message", r.Path))
-		case r.Mode > OnLoop:
-			err = errors.Join(err, fmt.Errorf("session: route %q: Mode is not one of MayBlock, NeverBlocks and OnLoop", r.Path))
-		case r.UpgradeMode > UpgradeNeverBlocks:
-			err = errors.Join(err, fmt.Errorf("session: route %q: UpgradeMode is not one of those that exist", r.Path))
-		case r.Outbound > KeepLatest:
-			err = errors.Join(err, fmt.Errorf("session: route %q: Outbound is no policy", r.Path))
-		case r.SlowCode != 0 && !r.SlowCode.Sendable():
-			err = errors.Join(err, fmt.Errorf("session: route %q: SlowCode %d must not be sent", r.Path, r.SlowCode))
-		case len(r.Subprotocols) > MaxSubprotocols:
-			err = errors.Join(err, fmt.Errorf("session: route %q: more than %d subprotocols", r.Path, MaxSubprotocols))
-		}
-		seen[r.Path] = true
-		for _, o := range r.Origins {
-			if !ValidOrigin(o) {
-				err = errors.Join(err, fmt.Errorf("session: route %q: origin %q is not scheme://host[:port], \"file://\", \"null\", \"*\" or empty", r.Path, o))
-			}
-		}
-		if e := r.Rate.withDefaults(); e != nil {
-			err = errors.Join(err, fmt.Errorf("session: route %q: %w", r.Path, e))
-		}
-		if r.DeflateThreshold == 0 {
-			r.DeflateThreshold = 512
-		}
-		if r.SlowCode == 0 {
-			r.SlowCode = wsproto.StatusTryAgainLater
-		}
-		if r.MaxMessage == 0 {
-			r.MaxMessage = 1 << 20
-		}
-		if r.MaxFragments == 0 {
-			r.MaxFragments = 1024
-		}
 	}
 	return c, err
 }

@@ -18,6 +18,13 @@
 // client breaks the protocol, is too slow, or falls silent, and the server gives up on it; the
 // connection breaks.
 //
+// # Routes
+//
+// Route.Path is a pattern of http.ServeMux: /room/{id}, /files/{rest...}, example.com/chat.
+// [Session.PathValue], [Upgrade.PathValue] and Request.PathValue tell what stands in the place of a
+// wildcard. [Server.SetRoutes] replaces all routes at once while the server runs. Sessions that are open
+// keep the route that they were opened with, to their end.
+//
 // # Contracts
 //
 // For one session the calls of its handler come one at a time, in order. [Mode] says where: in a pool of

@@ -46,6 +46,9 @@ func (s Session) beginClose(code wsproto.StatusCode, reason string) error {
 // room for it.
 func (s Session) farewell(m meta, code wsproto.StatusCode, reason string) {
 	f := s.srv.table.route(m).Farewell
+	if !s.srv.table.holds(s.c) {
+		return // it has ended, and this may be another route's
+	}
 	if f == nil {
 		return
 	}
@@ -116,6 +119,12 @@ func (t *turn) endSession(by Initiator, code wsproto.StatusCode, reason string, 
 	if m.phase() == phaseOver {
 		return
 	}
+	held := t.route
+	defer func() { // last of all
+		if held != nil {
+			held.table.leave()
+		}
+	}()
 	defer t.rec.store(meta(0).with(phaseOver)) // of no session: nothing is known of it any more
 	t.srv.live.forget(t.c.Index())
 	t.dropPartial()
@@ -133,10 +142,12 @@ func (t *turn) endSession(by Initiator, code wsproto.StatusCode, reason string, 
 	t.route.open.Add(-1)
 	t.srv.giveUpDeflate(m.deflated())
 	t.srv.stats.notifyClosed(code, by)
-	s, handler := t.session(), t.route.Handler
+	s, handler, table := t.session(), t.route.Handler, t.route.table
 	var later func()
 	if t.route.Mode == MayBlock {
+		held = nil
 		later = func() {
+			defer table.leave()
 			defer s.recovered()
 			handler.OnClose(s, info)
 		}
@@ -163,6 +174,6 @@ func (t *turn) detach(m meta, by Initiator, onClose func()) {
 	t.endContext()
 	t.rec.store(m.with(phaseOver))
 	if onClose != nil {
-		t.srv.exec.post(t.c, &tombstone{meta: m, by: by, details: tb.detailsOf(t.c), peer: t.srv.tr.Peer(t.c)}, onClose)
+		t.srv.exec.post(t.c, &tombstone{route: t.route, meta: m, by: by, details: tb.detailsOf(t.c), peer: t.srv.tr.Peer(t.c)}, onClose)
 	}
 }

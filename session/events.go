@@ -46,6 +46,7 @@ func (e events) Data(poll *netpoll.Turn, p []byte) {
 		t.srv.live.seen(t.c.Index(), t.now())
 		t.frames(p)
 	}
+	t.end()
 }
 
 // Ended implements netpoll.Handler: the client will send nothing more. Without a Close frame
@@ -58,6 +59,7 @@ func (e events) Ended(poll *netpoll.Turn) {
 	t.fault(ErrBroken)
 	t.CloseFlushed(false)
 	t.endSession(ByTransport, wsproto.StatusAbnormal, "", false)
+	t.end()
 }
 
 // Notice implements netpoll.Handler.
@@ -69,6 +71,7 @@ func (e events) Notice(poll *netpoll.Turn, why netpoll.Reason) {
 	case phaseOpen, phaseClosing:
 		t.noticeSession(why)
 	}
+	t.end()
 }
 
 // noticeSession is for a client that has been upgraded.
@@ -118,6 +121,7 @@ func (e events) Closed(poll *netpoll.Turn, err error) {
 		t.dropPartial()
 		t.srv.live.forget(t.c.Index())
 		t.srv.table.dropDetails(t.c)
+		t.end()
 	}()
 	defer t.endSession(ByTransport, wsproto.StatusAbnormal, "", false)
 	if t.phase() == phaseHandshake {

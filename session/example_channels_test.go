@@ -16,7 +16,7 @@ import (
 // A room for each path: what one client says, all others of the room get.
 func ExampleSession_Join() {
 	srv, err := session.NewServer(session.Config{Routes: []session.Route{
-		{Path: "/rooms/*", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
+		{Path: "/rooms/{name}", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 			Open: func(s session.Session, _ *wsproto.Request) { _ = s.Join(s.Path()) },
 			Message: func(s session.Session, m session.Message) {
 				_, _ = s.Server().Publish(s.Path(), session.Prepare(m.Opcode, m.Data), s)

@@ -11,3 +11,9 @@ func (s *Server) Now() time.Duration { return time.Duration(s.tr.Now()) * time.M
 
 // TellMembership has OnMembership told at once of what it would be told at the end of the interval.
 func TellMembership(s *Server) { s.memberships.presence.tellAll() }
+
+// RouteUsers returns how many sessions and requests the current routes have.
+func RouteUsers(s *Server) int64 { return s.table.routes.current.Load().users.Load() - 1 }
+
+// DetailsInUse returns how many sessions have something beside their record.
+func DetailsInUse(s *Server) int { return s.table.details.Used() }

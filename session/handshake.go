@@ -28,6 +28,9 @@ type Upgrade struct {
 	http *http.Request // of a connection that net/http has accepted; nil for others
 }
 
+// PathValue returns the value of the wildcard with that name in Route.Path, see Session.PathValue.
+func (u *Upgrade) PathValue(name string) string { return u.Request.PathValue(name) }
+
 // Query returns the parameters of the request's query, parsed anew by each call.
 func (u *Upgrade) Query() url.Values { return u.Request.Query() }
 

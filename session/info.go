@@ -66,6 +66,16 @@ func (s Session) Origin() string { return s.Header("Origin") }
 // Host returns the Host of the request, if Route.Retain names it.
 func (s Session) Host() string { return s.Header("Host") }
 
+// PathValue returns the value of the wildcard with that name in Route.Path, decoded, as
+// http.Request.PathValue does; "" if there is none. A client chooses it: it may hold "/", ".." and
+// bytes that are not UTF-8.
+func (s Session) PathValue(name string) string {
+	if s.srv == nil {
+		return ""
+	}
+	return s.srv.table.detailsOf(s.c).pathValues.Get(name)
+}
+
 // Query returns the query of the request, without its "?", if Route.RetainQuery keeps it.
 func (s Session) Query() string {
 	if s.srv == nil {

@@ -18,7 +18,7 @@ func TestRetainedRequest(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	agents := make(chan string, 1)
 	_, addr := start(t, session.Config{Routes: []session.Route{{
-		Path: "/*", Mode: session.NeverBlocks, Retain: []string{"Origin", "cookie", "X-List", "Host"}, RetainQuery: true,
+		Path: "/", Mode: session.NeverBlocks, Retain: []string{"Origin", "cookie", "X-List", "Host"}, RetainQuery: true,
 		Handler: session.HandlerFuncs{
 			Open: func(s session.Session, r *wsproto.Request) {
 				agent, _ := r.Header("User-Agent")

@@ -45,7 +45,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 	opened, closed := 0, 0
 	s, addr := start(t, session.Config{Routes: []session.Route{
 		{Path: "/", Handler: session.Echo{}, Mode: session.OnLoop},
-		{Path: "/room/*", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
+		{Path: "/room/{rest...}", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 			Open:    func(s session.Session, _ *wsproto.Request) { mu.Lock(); opened++; mu.Unlock(); b.OnOpen(s, nil) },
 			Message: func(s session.Session, m session.Message) { _ = s.Send(m.Opcode, m.Data) },
 			Close: func(s session.Session, c session.CloseInfo) {

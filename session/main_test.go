@@ -63,6 +63,9 @@ func start(t *testing.T, cfg session.Config) (*session.Server, string) {
 	}
 	t.Cleanup(func() {
 		s.Close()
+		if n, m := s.Stats().RouteTables, session.RouteUsers(s); n != 1 || m != 0 {
+			t.Errorf("after Close: %d route tables, and the current one has %d users, want 1 and 0", n, m)
+		}
 		if st := s.Stats(); st.Conns != 0 || st.Sessions != 0 || st.QueueBytes != 0 || st.QueueMessages != 0 || st.InboundBytes != 0 {
 			t.Errorf("after Close: %d connections, %d sessions, %d bytes in %d messages queued, %d bytes of input held",
 				st.Conns, st.Sessions, st.QueueBytes, st.QueueMessages, st.InboundBytes)

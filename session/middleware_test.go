@@ -134,6 +134,7 @@ func TestAccessLog(t *testing.T) {
 		f.Request = nil
 		fails <- f
 	}
+	cfg.Routes[0].Path = "/{$}"
 	cfg.Routes[0].Subprotocols = []string{"p"}
 	_, addr := start(t, cfg)
 	c := dialWith(t, addr, "/?token=secret", ws.Dialer{Protocols: []string{"p"}, Header: ws.HandshakeHeaderHTTP(http.Header{"User-Agent": {"me"}})})

@@ -67,7 +67,7 @@ func TestUpgradeModeMayBlock(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			entered, leave := make(chan struct{}, 8), make(chan struct{})
 			cfg := session.Config{Routes: []session.Route{{
-				Path: "/*", Mode: mode, UpgradeMode: session.UpgradeMayBlock, Handler: session.Echo{},
+				Path: "/", Mode: mode, UpgradeMode: session.UpgradeMayBlock, Handler: session.Echo{},
 				OnUpgrade: func(u *session.Upgrade) error {
 					if string(u.Request.Path) == "/slow" {
 						entered <- struct{}{}

@@ -64,6 +64,7 @@ func newPendingRequest(r *request, pt *partial, bufs *buffers) (*pendingRequest,
 		}
 		p.head = append(head, r.Head()...)
 	}
+	r.holds = false // p does
 	r.CopyTo(&p.own, p.head)
 	p.Request = &p.own
 	return p, nil
@@ -106,6 +107,7 @@ func (p *pendingRequest) decided() bool { return p.state.Load() == pendingDecide
 // abandon ends the connection's interest in the request, and its context. The call may go on for a while.
 func (p *pendingRequest) abandon() {
 	p.cancel()
+	p.release()
 	if p.state.Swap(pendingAbandoned) != pendingRunning {
 		p.free()
 	}

@@ -70,24 +70,24 @@ func (s *Server) publish(r *hub.Registry, name string, m *Prepared, except []Ses
 
 // SendAll sends m to all open sessions of a route, or of all routes if path is "", but for those in
 // except. It is served like a publication to a large channel, see Publish: all sessions see all such
-// messages in the same order. path is that of Route.Path.
+// messages in the same order. path is that of Route.Path; sessions of earlier routes with the same one, see
+// SetRoutes, get the message too.
 //
 // Errors: ErrBusy, ErrDraining, ErrNoRoute, ErrPayload, ErrNotUTF8.
 func (s *Server) SendAll(path string, m *Prepared, except ...Session) (Published, error) {
 	if m.err != nil {
 		return Published{}, m.err
 	}
-	to, reached := everybody{s, -1}, &s.open
-	if path != "" {
-		if to.route = s.table.routes.index(path); to.route < 0 {
-			return Published{}, ErrNoRoute
-		}
-		reached = &s.table.routes.at(uint16(to.route)).open
+	if path != "" && !s.table.routes.known(path) {
+		return Published{}, ErrNoRoute
 	}
-	if err := s.memberships.hub.PublishTo(to, (*publication)(m), members(s, except)); err != nil {
+	if err := s.memberships.hub.PublishTo(everybody{s, path}, (*publication)(m), members(s, except)); err != nil {
 		return Published{}, publishError(err)
 	}
-	return Published{Reached: int(reached.Load())}, nil
+	if path != "" {
+		return Published{Reached: s.table.routes.open(path)}, nil
+	}
+	return Published{Reached: int(s.open.Load())}, nil
 }
 
 func publishError(err error) error {
@@ -124,10 +124,10 @@ func (d deliverer) Deliver(m hub.Member, msg hub.Message) bool {
 	return Session{d.srv, conn(m)}.SendPrepared((*Prepared)(msg.(*publication))) == nil
 }
 
-// everybody is all open sessions of a route, of all routes if it is -1.
+// everybody is all open sessions of the routes with a path, of all routes if it is "".
 type everybody struct {
-	srv   *Server
-	route int
+	srv  *Server
+	path string
 }
 
 // Scan implements hub.Set.
@@ -140,7 +140,7 @@ func (e everybody) Scan(list []hub.Member, at, step uint32) (full []hub.Member, 
 			continue
 		}
 		m := e.srv.table.at(at).load()
-		if m.phase() == phaseOpen && (e.route < 0 || m.route() == uint16(e.route)) {
+		if m.phase() == phaseOpen && (e.path == "" || e.srv.table.route(m).Path == e.path) {
 			list = append(list, hub.Member(netpoll.MakeConn(at, m.gen())))
 		}
 	}

@@ -1,23 +1,24 @@
 package session
 
 import (
-	"sort"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"wsgateway/wsproto"
 )
 
-// routes finds the route of a request. Immutable.
-type routes struct {
-	list     []route
-	exact    map[string]uint16
-	prefixes []uint16 // longest first
-	lossy    bool     // some route has a policy other than CloseSlow
-}
-
+// route is a Route with what is made of it. It is immutable once its table is the current one.
 type route struct {
 	Route
+	table  *routeTable
+	number uint16 // in the records of its sessions
+
+	wildcards []string // their names, in the order of the pattern
+	ownPath   string   // the path that need not be kept for a session, "" where each has its own
+
 	binary BinaryHandler // nil where the handler is none
 	ping   PingHandler
 	pong   PongHandler
@@ -34,32 +35,24 @@ type route struct {
 	accept wsproto.Accept
 }
 
-func newRoutes(list []Route, fragmentRate int) *routes {
-	rs := &routes{exact: make(map[string]uint16)}
-	for i, r := range list {
-		rs.list = append(rs.list, route{
-			Route:  r,
-			limits: wsproto.Limits{MaxMessage: r.MaxMessage, MaxFragments: r.MaxFragments, Only: r.Only},
-			accept: wsproto.Accept{Subprotocols: r.Subprotocols, Header: r.Header, Deflate: r.Deflate},
-		})
-		if r.Handler == nil {
-			rs.list[i].Handler, rs.list[i].httpOnly = HandlerFuncs{}, true
-		}
-		rs.list[i].hooks(rs.list[i].Handler)
-		rs.list[i].limited = r.Rate.limits()
-		rs.list[i].tiny = makeRate(fragmentRate, max(fragmentRate, 2*min(r.MaxFragments, 1<<29)))
-		rs.lossy = rs.lossy || r.Outbound != CloseSlow
-		if prefix, ok := strings.CutSuffix(r.Path, "*"); ok {
-			rs.list[i].Path = prefix
-			rs.prefixes = append(rs.prefixes, uint16(i))
-		} else {
-			rs.exact[r.Path] = uint16(i)
-		}
+// newRoute checks all of r but its pattern, and sets what it leaves to defaults. The error joins all
+// that is wrong.
+func newRoute(r Route, fragmentRate int) (*route, error) {
+	err := r.withDefaults()
+	r.Subprotocols, r.Retain = slices.Clone(r.Subprotocols), slices.Clone(r.Retain)
+	r.Origins, r.Header = slices.Clone(r.Origins), slices.Clone(r.Header)
+	x := &route{
+		Route:   r,
+		limits:  wsproto.Limits{MaxMessage: r.MaxMessage, MaxFragments: r.MaxFragments, Only: r.Only},
+		accept:  wsproto.Accept{Subprotocols: r.Subprotocols, Header: r.Header, Deflate: r.Deflate},
+		limited: r.Rate.limits(),
+		tiny:    makeRate(fragmentRate, max(fragmentRate, 2*min(r.MaxFragments, 1<<29))),
 	}
-	sort.SliceStable(rs.prefixes, func(a, b int) bool {
-		return len(rs.list[rs.prefixes[a]].Path) > len(rs.list[rs.prefixes[b]].Path)
-	})
-	return rs
+	if r.Handler == nil {
+		x.Handler, x.httpOnly = HandlerFuncs{}, true
+	}
+	x.hooks(x.Handler)
+	return x, err
 }
 
 // hooks finds out which of the optional calls a handler wants. Functions of a HandlerFuncs that are nil
@@ -86,34 +79,6 @@ func (r *route) hooks(h Handler) {
 	}
 }
 
-func (rs *routes) at(i uint16) *route { return &rs.list[i] }
-
-// index returns the index of the route with that Route.Path, or -1.
-func (rs *routes) index(path string) int {
-	if i, ok := rs.exact[path]; ok {
-		return int(i)
-	}
-	for _, i := range rs.prefixes {
-		if rs.list[i].Path+"*" == path {
-			return int(i)
-		}
-	}
-	return -1
-}
-
-// find returns the index of the route for path: an exact one, or that with the longest prefix.
-func (rs *routes) find(path []byte) (uint16, bool) {
-	if i, ok := rs.exact[string(path)]; ok {
-		return i, true
-	}
-	for _, i := range rs.prefixes {
-		if strings.HasPrefix(string(path), rs.list[i].Path) {
-			return i, true
-		}
-	}
-	return 0, false
-}
-
 // admits reports whether a request with this Origin, nil for none, may be upgraded.
 func (r *route) admits(origin []byte) bool {
 	if r.Origins == nil {
@@ -128,4 +93,48 @@ func (r *route) admits(origin []byte) bool {
 		}
 	}
 	return false
+}
+
+func (r *Route) withDefaults() error {
+	var errs []error
+	refuse := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("session: route %q: "+format, append([]any{r.Path}, args...)...))
+	}
+	switch {
+	case r.Handler == nil && r.HTTP == nil:
+		refuse("it has neither Handler nor HTTP")
+	case r.MaxMessage < 0 || r.MaxFragments < 0 || r.DeflateThreshold < 0:
+		refuse("negative limit")
+	case r.Only != 0 && r.Only != wsproto.OpText && r.Only != wsproto.OpBinary:
+		refuse("Only is not a type of message")
+	case r.Mode > OnLoop || r.UpgradeMode > UpgradeNeverBlocks:
+		refuse("Mode or UpgradeMode is not one of the constants")
+	case r.Outbound > KeepLatest:
+		refuse("Outbound is not a policy")
+	case r.SlowCode != 0 && !r.SlowCode.Sendable():
+		refuse("SlowCode %d must not be sent", r.SlowCode)
+	case len(r.Subprotocols) > MaxSubprotocols:
+		refuse("more than %d subprotocols", MaxSubprotocols)
+	}
+	for _, o := range r.Origins {
+		if !ValidOrigin(o) {
+			refuse("origin %q is not scheme://host[:port], \"file://\", \"null\", \"*\" or empty", o)
+		}
+	}
+	if err := r.Rate.withDefaults(); err != nil {
+		refuse("%w", err)
+	}
+	if r.DeflateThreshold == 0 {
+		r.DeflateThreshold = 512
+	}
+	if r.SlowCode == 0 {
+		r.SlowCode = wsproto.StatusTryAgainLater
+	}
+	if r.MaxMessage == 0 {
+		r.MaxMessage = 1 << 20
+	}
+	if r.MaxFragments == 0 {
+		r.MaxFragments = 1024
+	}
+	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -28,9 +29,9 @@ type Server struct {
 	table     *sessionTable
 	live      *liveness
 	control   rate                  // of control frames
-	throttles *slab.Array[throttle] // nil if no route has a Rate
-	deflate   *deflate              // nil if no route compresses
-	exec      *executor             // nil if no route blocks
+	throttles *slab.Array[throttle] // of sessions whose route has a Rate
+	deflate   *deflate
+	exec      *executor
 
 	memberships *memberships
 
@@ -52,7 +53,8 @@ type Server struct {
 // NewServer creates a server. It starts nothing.
 func NewServer(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
-	if err != nil {
+	routes, patterns, routesErr := compileRoutes(cfg.Routes, max(1, cfg.FragmentRate))
+	if err = errors.Join(err, routesErr); err != nil {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger, bufs: newBuffers(cfg.InboundBytes), drained: make(chan struct{})}
@@ -67,32 +69,20 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	s.tr = s.reactor
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.cfg.Routes = nil // they may be freed before the server is
 	n := s.reactor.Capacity()
-	s.table = newSessionTable(n, newRoutes(cfg.Routes, cfg.FragmentRate))
+	s.table = newSessionTable(n, newRouteTables())
 	s.live = newLiveness(n, cfg.PingInterval, cfg.PingTimeout)
 	s.control = makeRate(cfg.ControlRate, cfg.ControlBurst)
 	s.memberships = newMemberships(s, n)
-	for i := range cfg.Routes {
-		s.equip(&cfg.Routes[i], n)
+	s.throttles = slab.NewArray[throttle](n)
+	s.exec = newExecutor(s, cfg.BlockingCalls, n)
+	s.table.exec = s.exec
+	s.deflate = &deflate{
+		Deflater: wsproto.NewDeflater(cfg.Deflate.Compressors, cfg.Deflate.Level),
+		limit:    int64(cfg.Deflate.Sessions),
 	}
-	return s, nil
-}
-
-// equip makes what a route needs and no route before it did.
-func (s *Server) equip(r *Route, capacity int) {
-	if r.Rate.limits() && s.throttles == nil {
-		s.throttles = slab.NewArray[throttle](capacity)
-	}
-	if r.needsPool() && s.exec == nil {
-		s.exec = newExecutor(s, s.cfg.BlockingCalls, capacity)
-		s.table.exec = s.exec
-	}
-	if r.Deflate && s.deflate == nil {
-		s.deflate = &deflate{
-			Deflater: wsproto.NewDeflater(s.cfg.Deflate.Compressors, s.cfg.Deflate.Level),
-			limit:    int64(s.cfg.Deflate.Sessions),
-		}
-	}
+	return s, s.table.routes.set(routes, patterns)
 }
 
 func (s *Server) newWorkerState() any {

@@ -259,7 +259,7 @@ func TestBroadcast(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	_, addr := start(t, session.Config{
 		HandshakeTimeout: 600 * time.Millisecond,
-		Routes:           []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}, {Path: "/chat/*", Mode: session.NeverBlocks, Handler: session.Echo{}}},
+		Routes:           []session.Route{{Path: "/{$}", Mode: session.NeverBlocks, Handler: session.Echo{}}, {Path: "/chat/", Mode: session.NeverBlocks, Handler: session.Echo{}}},
 	})
 	const good = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 	for name, tt := range map[string]struct{ request, want string }{
@@ -292,7 +292,7 @@ func TestPathAndSubprotocol(t *testing.T) {
 		opened <- seen{s.Path(), s.Subprotocol()}
 	}}
 	_, addr := start(t, session.Config{Routes: []session.Route{
-		{Path: "/chat/*", Mode: session.NeverBlocks, Handler: h, Subprotocols: []string{"v2", "v1"}},
+		{Path: "/chat/", Mode: session.NeverBlocks, Handler: h, Subprotocols: []string{"v2", "v1"}},
 		{Path: "/chat/exact", Mode: session.NeverBlocks, Handler: h},
 	}})
 	for _, tt := range []struct {

@@ -112,14 +112,14 @@ func (s Session) Subprotocol() string {
 	if s.srv == nil {
 		return ""
 	}
-	m, d, ok := s.srv.table.info(s.c)
+	r, m, d, ok := s.srv.table.info(s.c)
 	if !ok {
 		return ""
 	}
 	if m.subprotocol() == 0 {
 		return d.subprotocol
 	}
-	return s.srv.table.route(m).Subprotocols[m.subprotocol()-1]
+	return r.Subprotocols[m.subprotocol()-1]
 }
 
 // Deflated reports whether compression (permessage-deflate) has been agreed on.
@@ -127,7 +127,7 @@ func (s Session) Deflated() bool {
 	if s.srv == nil {
 		return false
 	}
-	m, _, ok := s.srv.table.info(s.c)
+	_, m, _, ok := s.srv.table.info(s.c)
 	return ok && m.deflated()
 }
 

@@ -99,6 +99,10 @@ type Stats struct {
 	Sessions int // open sessions
 	Draining bool
 
+	RouteTables      int    // that are alive, see Server.SetRoutes: the current one, and those that still have sessions
+	RouteGeneration  uint64 // how often the routes have been set, by NewServer at first
+	RouteTablesLimit int    // MaxRouteTables
+
 	Handshakes       map[string]uint64 // by HTTP status, "aborted" for clients that left before
 	HandshakeSeconds counter.HistogramSnapshot
 
@@ -172,6 +176,8 @@ func (s *Server) Stats() Stats {
 		InboundBytes:  s.bufs.used.Load(),
 		InboundLimit:  s.bufs.limit,
 	}
+	st.RouteGeneration, st.RouteTables = s.table.routes.stats()
+	st.RouteTablesLimit = MaxRouteTables
 	s.stats.upgrades.Snapshot(upgradeBounds, &st.HandshakeSeconds)
 	for status := range s.stats.handshakes {
 		if n := s.stats.handshakes[status].Load(); n > 0 {

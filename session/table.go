@@ -8,13 +8,14 @@ import (
 
 	"wsgateway/internal/slab"
 	"wsgateway/netpoll"
+	"wsgateway/wsproto"
 )
 
 // sessionTable is what the server knows of every session, at the index of its connection. Methods that
 // take a conn may be called from any goroutine: of a session that has ended they tell nothing, and never
 // what is its successor's.
 type sessionTable struct {
-	routes   *routes
+	routes   *routeTables
 	records  *slab.Array[record]
 	partials *slab.Pool[partial]
 	details  *slab.Pool[atomic.Pointer[details]]
@@ -31,6 +32,7 @@ type details struct {
 	query       string
 	subprotocol string // where it is not in the route's list
 	header      string // retained fields: name, 0, value, 0
+	pathValues  *wsproto.PathValues
 	user        string
 	value       any
 	life        *sessionContext // nil until it is asked for
@@ -39,13 +41,14 @@ type details struct {
 // tombstone is what Session's methods tell about a session whose OnClose is still to come, although its
 // connection is gone.
 type tombstone struct {
+	route   *route
 	meta    meta
 	by      Initiator
 	details details
 	peer    netip.AddrPort
 }
 
-func newSessionTable(n int, routes *routes) *sessionTable {
+func newSessionTable(n int, routes *routeTables) *sessionTable {
 	return &sessionTable{
 		routes:   routes,
 		records:  slab.NewArray[record](n),
@@ -86,6 +89,10 @@ func (tb *sessionTable) meta(c conn) (m meta, open bool) {
 	return m, m.gen() == c.Gen() && (m.phase() == phaseOpen || m.phase() == phaseClosing)
 }
 
+// holds reports whether the record of c is still its own, so that the route that was found by it before is
+// its route.
+func (tb *sessionTable) holds(c conn) bool { return tb.record(c).load().gen() == c.Gen() }
+
 // available reports whether c is open and neither side has begun to close it.
 func (tb *sessionTable) available(c conn) bool {
 	_, open := tb.meta(c)
@@ -93,7 +100,7 @@ func (tb *sessionTable) available(c conn) bool {
 }
 
 // info returns what is known of session c, from OnOpen until OnClose has returned.
-func (tb *sessionTable) info(c conn) (m meta, d details, ok bool) {
+func (tb *sessionTable) info(c conn) (r *route, m meta, d details, ok bool) {
 	if c.Index() < uint32(tb.records.Len()) && tb.has(c.Index()) {
 		rec := tb.record(c)
 		if i := rec.details.Load(); i != 0 {
@@ -101,24 +108,26 @@ func (tb *sessionTable) info(c conn) (m meta, d details, ok bool) {
 				d = *p
 			}
 		}
+		m = rec.load()
+		r = tb.route(m)
 		// Looked at last: had it ended meanwhile, this might be its successor's.
 		m = rec.load()
 		ok = m.gen() == c.Gen() && m.phase() != phaseHandshake
 	}
 	if !ok || m.phase() == phaseOver {
 		if t := tb.tombstone(c); t != nil {
-			return t.meta, t.details, true
+			return t.route, t.meta, t.details, true
 		}
 	}
 	if !ok {
-		return 0, details{}, false
+		return noRoute, 0, details{}, false
 	}
-	return m, d, true
+	return r, m, d, true
 }
 
 // detailsOf returns what few sessions have: the zero value if c has none, or its OnClose has returned.
 func (tb *sessionTable) detailsOf(c conn) details {
-	_, d, _ := tb.info(c)
+	_, _, d, _ := tb.info(c)
 	return d
 }
 
@@ -130,24 +139,25 @@ func (tb *sessionTable) tombstone(c conn) *tombstone {
 	return tb.exec.tombstone(c)
 }
 
-// route returns the route of a session.
+// route returns the route of a session that is open. Of one that has ended meanwhile it is noRoute, or
+// another one: nothing may come of it.
 func (tb *sessionTable) route(m meta) *route { return tb.routes.at(m.route()) }
 
 // path returns the path of the request of session c.
 func (tb *sessionTable) path(c conn) string {
-	m, d, ok := tb.info(c)
+	r, _, d, ok := tb.info(c)
 	if !ok {
 		return ""
 	}
 	if d.path != "" {
 		return d.path
 	}
-	return tb.route(m).Path
+	return r.ownPath
 }
 
 // policy returns what to do with messages that session c does not read.
 func (tb *sessionTable) policy(c conn) netpoll.Policy {
-	if !tb.routes.lossy {
+	if !tb.routes.lossy.Load() {
 		return CloseSlow
 	}
 	m, open := tb.meta(c)

@@ -41,6 +41,14 @@ func (s *Server) begin(poll *netpoll.Turn) *turn {
 	return t
 }
 
+// end lets go of the route, which a worker at rest would keep in memory although its table is gone.
+func (t *turn) end() {
+	t.route = nil
+	if t.request != nil {
+		t.request, t.state.request = nil, request{}
+	}
+}
+
 func (t *turn) phase() phase { return t.rec.load().phase() }
 
 func (t *turn) session() Session { return Session{t.srv, t.c} }

@@ -76,7 +76,7 @@ func (t *turn) sendAccepted(r *request, d *decision) (agreed wsproto.Agreement, 
 // open makes the connection a session.
 func (t *turn) open(r *request, d *decision, agreed *wsproto.Agreement) {
 	route, now := r.route, t.now()
-	m := makeMeta(t.c, phaseOpen, t.keepDetails(r, agreed.Subprotocol, d.value), r.index)
+	m := makeMeta(t.c, phaseOpen, t.keepDetails(r, agreed.Subprotocol, d.value), r.route.number)
 	if agreed.Deflate {
 		m |= deflatedMeta(agreed.WindowBits)
 	}
@@ -89,6 +89,7 @@ func (t *turn) open(r *request, d *decision, agreed *wsproto.Agreement) {
 	t.SetInline(route.Mode == OnLoop && !agreed.Deflate)
 	t.srv.live.seen(t.c.Index(), now)
 	t.rec.store(m)
+	r.holds = false // the session does
 	if d.user != "" {
 		_ = t.session().SetUser(d.user) // it is valid, and the session in no channel yet
 	}
@@ -114,10 +115,11 @@ func (t *turn) keepDetails(r *request, subprotocol string, value any) uint8 {
 	if n == 0 {
 		d.subprotocol = subprotocol
 	}
-	if string(r.Path) != route.Path {
+	d.pathValues = r.PathValues()
+	if string(r.Path) != route.ownPath {
 		d.path = string(r.Path)
 	}
-	if value != nil || d.path+d.header+d.query+d.subprotocol != "" {
+	if value != nil || d.pathValues != nil || d.path+d.header+d.query+d.subprotocol != "" {
 		t.srv.table.putDetails(t.rec, &d)
 	}
 	return uint8(n)

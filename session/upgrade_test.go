@@ -58,7 +58,7 @@ func request(t *testing.T, addr, line, fields string) (*http.Response, string) {
 func TestOnUpgrade(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	route := session.Route{
-		Path: "/*", Mode: session.NeverBlocks,
+		Path: "/", Mode: session.NeverBlocks,
 		Handler:      session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }},
 		Subprotocols: []string{"a", "b"},
 		Header:       []wsproto.Field{{Name: "X-Route", Value: "1"}},
@@ -181,7 +181,7 @@ func TestSubprotocolOfCallback(t *testing.T) {
 
 func TestPlainHTTP(t *testing.T) {
 	hello := &wsproto.Response{Status: 200, Header: []wsproto.Field{{Name: "Content-Type", Value: "text/plain"}}, Body: []byte("hello")}
-	route := session.Route{Path: "/*", Mode: session.NeverBlocks, Handler: session.Echo{}, HTTP: func(r *wsproto.Request) *wsproto.Response {
+	route := session.Route{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, HTTP: func(r *wsproto.Request) *wsproto.Response {
 		switch string(r.Path) {
 		case "/hello":
 			return hello

@@ -19,6 +19,10 @@ func (r *Request) HTTPRequest() (*http.Request, error) {
 		return nil, err
 	}
 	req.Body = http.NoBody
+	r.pathValues.All(func(name, value string) bool {
+		req.SetPathValue(name, value)
+		return true
+	})
 	return req, nil
 }
 

@@ -16,6 +16,8 @@ type Request struct {
 	Host     []byte // of an absolute-form target, else of the Host field
 	Origin   []byte // nil if the request has none
 
+	pathValues *PathValues
+
 	head         []byte
 	fields       []field
 	known        [knownFields]known

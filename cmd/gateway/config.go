@@ -46,7 +46,7 @@ const (
 // routes returns the routes that are served without a configuration file.
 func (f *flags) routes() []routeConfig {
 	echo := routeConfig{
-		path:         "/",
+		path:         "/{$}", // this path alone, not all below it
 		target:       "echo",
 		subprotocols: f.subprotocols,
 		only:         f.only,

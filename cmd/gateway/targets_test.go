@@ -23,8 +23,8 @@ func TestDefaultRoutes(t *testing.T) {
 			}
 		}
 	}
-	if got := strings.Join(paths, " "); got != "/ /broadcast /channels" {
-		t.Errorf("served are %q, want / /broadcast /channels", got)
+	if got := strings.Join(paths, " "); got != "/{$} /broadcast /channels" {
+		t.Errorf("served are %q, want /{$} /broadcast /channels", got)
 	}
 }
 

@@ -36,7 +36,7 @@ func newServer(listen string, log *slog.Logger) (*session.Server, net.Addr, erro
 	srv, err := session.NewServer(session.Config{
 		Logger: log,
 		Routes: []session.Route{{
-			Path: "/*", Mode: session.NeverBlocks, // every path, since a path is a room
+			Path: "/", Mode: session.NeverBlocks, // every path, since a path is a room
 			Only:       session.OpText, // binary messages end a session with 1003
 			MaxMessage: 2000,           // larger ones with 1009: each is sent to a whole room
 			// Outbound stays CloseSlow: who does not read what the others say is closed with

@@ -58,7 +58,7 @@ func newServer(listen string, symbols, watch int, log *slog.Logger) (*market, ne
 			QueueBytes:    symbols*256 + 256<<10, // a waiting price takes some 150
 		},
 		Routes: []session.Route{{
-			Path: "/", Mode: session.NeverBlocks,
+			Path: "/{$}", Mode: session.NeverBlocks,
 			Only:       session.OpText,
 			MaxMessage: int64(watch*8 + 1000), // as long as it takes to name them all
 			Outbound:   session.KeepLatest,

@@ -56,6 +56,7 @@ func closeEmpty(t testing.TB, s *session.Server) {
 		"messages in such queues":   st.QueueMessages,
 		"bytes of incomplete input": st.InboundBytes,
 		"subscriptions":             int64(st.Channels.Subscriptions),
+		"earlier route tables":      int64(st.RouteTables - 1),
 	} {
 		if n != 0 {
 			t.Errorf("after Close: %d %s, want none", n, what)
