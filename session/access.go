@@ -4,17 +4,15 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-
-	"wsgateway/wsproto"
 )
 
 // Failure is a handshake that did not lead to a session, or a plain request that Route.HTTP did not answer
 // with success.
 type Failure struct {
 	RemoteAddr netip.AddrPort
-	Request    *wsproto.Request // nil if there was no complete and correct one; valid until the call returns
-	Status     int              // of the answer; 0 if the client left before, or said nothing
-	Err        error            // what was wrong; nil where Status is 0, or Route.HTTP has answered
+	Request    *Request // nil if there was no complete and correct one; valid until the call returns
+	Status     int      // of the answer; 0 if the client left before, or said nothing
+	Err        error    // what was wrong; nil where Status is 0, or Route.HTTP has answered
 }
 
 // reportFailure tells of a handshake that did not lead to a session.
@@ -44,7 +42,7 @@ func (t *turn) aborted() {
 
 // accessAttrs returns what the access log says of a handshake. The query is not said: it may hold a
 // token.
-func accessAttrs(peer netip.AddrPort, r *wsproto.Request, status int) []slog.Attr {
+func accessAttrs(peer netip.AddrPort, r *Request, status int) []slog.Attr {
 	remote := "unix"
 	if peer.IsValid() {
 		remote = peer.String()
@@ -59,7 +57,7 @@ func accessAttrs(peer netip.AddrPort, r *wsproto.Request, status int) []slog.Att
 }
 
 // logAccepted writes the access log's line for a handshake that led to a session.
-func (s Session) logAccepted(r *wsproto.Request) {
+func (s Session) logAccepted(r *Request) {
 	if s.srv.cfg.AccessLog == nil {
 		return
 	}

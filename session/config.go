@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"time"
 
-	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
 
@@ -18,11 +17,11 @@ type Config struct {
 	// Routes says who serves which path. At least one.
 	Routes []Route
 
-	Reactor netpoll.Config // Logger, NewLocal and HandlerTimeout are the server's to set
+	Reactor ReactorConfig // Logger, NewLocal and HandlerTimeout are the server's to set
 
 	// Head bounds the head of a request. A field that is zero has the value that
 	// wsproto.DefaultHeadLimits has: 16 KiB, a target of 8 KiB, 100 fields.
-	Head wsproto.HeadLimits
+	Head HeadLimits
 
 	HandshakeTimeout time.Duration // from accept to the answer, an OnUpgrade that blocks included; default 5 s
 	FrameTimeout     time.Duration // for a frame that has begun; default 10 s
@@ -137,7 +136,7 @@ type Route struct {
 	Origins []string
 
 	// Header is added to the answer of every accepted handshake.
-	Header []wsproto.Field
+	Header []Field
 	// OnUpgrade, if not nil, decides about a handshake that is correct, before it is answered.
 	// Its error refuses it: a *RequestError is the answer, what Upgrade.Respond returns is the
 	// response that it was given, and any other error is 500. UpgradeMode says whether it may block.
@@ -146,7 +145,7 @@ type Route struct {
 	// are refused with 400. UpgradeMode says whether it may block. The request is valid
 	// until it returns; the response's body may be shared. A nil response is 404. Without HTTP
 	// such requests get 426.
-	HTTP func(*wsproto.Request) *wsproto.Response
+	HTTP func(*Request) *Response
 
 	// Deflate offers compression: to clients that ask for it, in both directions, message by
 	// message. Turns of such sessions never run on an event loop. Do not let a client choose
@@ -163,21 +162,21 @@ type Route struct {
 	// are sent: close the session (CloseSlow, the default), DropOldest, DropNewest, or KeepLatest
 	// of each key. It holds for data messages, beyond the bounds of Config.Reactor.QueueBytes and
 	// QueueMessages. A client that reads nothing for Reactor.WriteStall is closed in any case.
-	Outbound netpoll.Policy
+	Outbound Policy
 	// SlowCode is the status code that ends such a session. Default 1013 (try again later); 1008
 	// (policy violation) is another choice.
-	SlowCode wsproto.StatusCode
+	SlowCode StatusCode
 	// Farewell, if not nil, returns the text of a last message that a session gets before the Close
 	// frame with this code and reason: where Session.Close, Server.Shutdown or the panic of a handler
 	// ends it, and not where a client breaks a rule, is too slow or is gone. Nil for none; text that is
 	// no UTF-8, or that there is no room for in the queue, is not sent. It is called by whoever closes,
 	// perhaps beside a callback of that session, must not block, and the bytes are copied. What others
 	// send at the same moment may come behind it.
-	Farewell func(s Session, code wsproto.StatusCode, reason string) []byte
+	Farewell func(s Session, code StatusCode, reason string) []byte
 
-	Only         wsproto.Opcode // OpText or OpBinary: the other is refused with 1003; zero takes both
-	MaxMessage   int64          // bytes of one message, decompressed; default 1 MiB
-	MaxFragments int            // frames of one message; default 1024
+	Only         Opcode // OpText or OpBinary: the other is refused with 1003; zero takes both
+	MaxMessage   int64  // bytes of one message, decompressed; default 1 MiB
+	MaxFragments int    // frames of one message; default 1024
 }
 
 // Defaults of a Config.

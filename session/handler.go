@@ -2,8 +2,6 @@ package session
 
 import (
 	"fmt"
-
-	"wsgateway/wsproto"
 )
 
 // Handler serves the sessions of a route. For one session the calls come one at a time and in
@@ -18,7 +16,7 @@ import (
 type Handler interface {
 	// OnOpen is called once, after the opening handshake. All of the request is there to be
 	// looked at, and valid until OnOpen returns; see Route.Retain for what is to be kept.
-	OnOpen(s Session, r *wsproto.Request)
+	OnOpen(s Session, r *Request)
 	// OnMessage delivers one whole message. It is not called any more once either side has
 	// begun to close.
 	OnMessage(s Session, m Message)
@@ -51,14 +49,14 @@ type PongHandler interface {
 // ErrorHandler is a Handler that wants to know why a session fails.
 type ErrorHandler interface {
 	// OnError is called before OnClose when the session does not end by a Close frame: with a
-	// *wsproto.ProtocolError for what the client did wrong, and with ErrEvicted, ErrTooSlow,
+	// *ProtocolError for what the client did wrong, and with ErrEvicted, ErrTooSlow,
 	// ErrFlood or ErrBroken.
 	OnError(s Session, err error)
 }
 
 // Message is a data message of a client.
 type Message struct {
-	Opcode wsproto.Opcode // OpText or OpBinary
+	Opcode Opcode // OpText or OpBinary
 	// Data is the payload; that of a text message is valid UTF-8. It belongs to the
 	// server, and is valid until OnMessage returns: copy what is kept. It may be changed.
 	Data []byte
@@ -87,9 +85,9 @@ func (i Initiator) MarshalText() ([]byte, error) { return []byte(i.String()), ni
 
 // CloseInfo says how a session ended.
 type CloseInfo struct {
-	// Code is that of the side that began; wsproto.StatusNoStatus if its Close frame had
-	// none, wsproto.StatusAbnormal if there was no Close frame.
-	Code wsproto.StatusCode
+	// Code is that of the side that began; StatusNoStatus if its Close frame had
+	// none, StatusAbnormal if there was no Close frame.
+	Code StatusCode
 	// Reason is the text of the client's Close frame, if it began. Valid UTF-8.
 	Reason    string
 	Initiator Initiator
@@ -99,7 +97,7 @@ type CloseInfo struct {
 // HandlerFuncs is a Handler made of functions. Nil ones do nothing, except that Message gets binary
 // messages if Binary is nil, and that pings are answered if Ping is nil.
 type HandlerFuncs struct {
-	Open    func(s Session, r *wsproto.Request)
+	Open    func(s Session, r *Request)
 	Message func(s Session, m Message)
 	Binary  func(s Session, p []byte)
 	Ping    func(s Session, p []byte) (pong bool)
@@ -109,7 +107,7 @@ type HandlerFuncs struct {
 }
 
 // OnOpen implements Handler.
-func (h HandlerFuncs) OnOpen(s Session, r *wsproto.Request) {
+func (h HandlerFuncs) OnOpen(s Session, r *Request) {
 	if h.Open != nil {
 		h.Open(s, r)
 	}
@@ -128,7 +126,7 @@ func (h HandlerFuncs) OnBinary(s Session, p []byte) {
 		h.Binary(s, p)
 		return
 	}
-	h.OnMessage(s, Message{wsproto.OpBinary, p})
+	h.OnMessage(s, Message{OpBinary, p})
 }
 
 // OnPing implements PingHandler.

@@ -16,19 +16,19 @@ import (
 // Route.Deflate says so and the client has agreed.
 //
 // Errors: ErrClosed, ErrQueueFull, ErrDropped, ErrPayload, ErrNotUTF8.
-func (s Session) Send(op wsproto.Opcode, p []byte) error { return s.send(op, p, 0) }
+func (s Session) Send(op Opcode, p []byte) error { return s.send(op, p, 0) }
 
 // SendKeyed sends a message that only matters as the latest with its key, such as the price of one
 // symbol, see KeepLatest. With other policies the key means nothing.
-func (s Session) SendKeyed(key string, op wsproto.Opcode, p []byte) error {
+func (s Session) SendKeyed(key string, op Opcode, p []byte) error {
 	return s.send(op, p, hashKey(key))
 }
 
-func (s Session) send(op wsproto.Opcode, p []byte, key uint64) error {
-	if op != wsproto.OpText && op != wsproto.OpBinary {
+func (s Session) send(op Opcode, p []byte, key uint64) error {
+	if op != OpText && op != OpBinary {
 		return ErrPayload
 	}
-	if op == wsproto.OpText && !utf8.Valid(p) {
+	if op == OpText && !utf8.Valid(p) {
 		return ErrNotUTF8
 	}
 	if s.srv == nil {
@@ -46,10 +46,10 @@ func (s Session) send(op wsproto.Opcode, p []byte, key uint64) error {
 }
 
 // SendText sends a text message, see Send.
-func (s Session) SendText(text string) error { return s.Send(wsproto.OpText, []byte(text)) }
+func (s Session) SendText(text string) error { return s.Send(OpText, []byte(text)) }
 
 // SendBinary sends a binary message, see Send.
-func (s Session) SendBinary(p []byte) error { return s.Send(wsproto.OpBinary, p) }
+func (s Session) SendBinary(p []byte) error { return s.Send(OpBinary, p) }
 
 // Prepared is a message that has been encoded once, to be sent to many sessions, and is
 // compressed at most once, for those that have agreed on it. It is immutable.
@@ -57,7 +57,7 @@ type Prepared struct {
 	frame   []byte
 	payload []byte // of frame
 	key     uint64 // 0 for none
-	op      wsproto.Opcode
+	op      Opcode
 	err     error // why it cannot be sent: ErrPayload or ErrNotUTF8
 
 	packing sync.Mutex
@@ -66,14 +66,14 @@ type Prepared struct {
 
 // Prepare encodes a message, text or binary. It copies p. Whatever sends another opcode returns
 // ErrPayload, and ErrNotUTF8 for text that is not valid UTF-8.
-func Prepare(op wsproto.Opcode, p []byte) *Prepared {
+func Prepare(op Opcode, p []byte) *Prepared {
 	n := wsproto.HeaderLen(len(p))
 	frame := wsproto.AppendFrame(make([]byte, 0, n+len(p)), op, p)
 	m := &Prepared{op: op, frame: frame, payload: frame[n:]}
 	switch {
 	case !op.IsData():
 		m.err = ErrPayload
-	case op == wsproto.OpText && !utf8.Valid(p):
+	case op == OpText && !utf8.Valid(p):
 		m.err = ErrNotUTF8
 	}
 	return m
@@ -81,7 +81,7 @@ func Prepare(op wsproto.Opcode, p []byte) *Prepared {
 
 // PrepareKeyed encodes a message that only matters as the latest with its key, see
 // Session.SendKeyed. It copies p.
-func PrepareKeyed(key string, op wsproto.Opcode, p []byte) *Prepared {
+func PrepareKeyed(key string, op Opcode, p []byte) *Prepared {
 	m := Prepare(op, p)
 	m.key = hashKey(key)
 	return m

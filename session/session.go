@@ -43,7 +43,7 @@ func (s Session) SendPing(p []byte) error { return s.control(wsproto.OpPing, p) 
 // SendPong sends an unsolicited pong of up to 125 bytes. The server answers pings by itself.
 func (s Session) SendPong(p []byte) error { return s.control(wsproto.OpPong, p) }
 
-func (s Session) control(op wsproto.Opcode, p []byte) error {
+func (s Session) control(op Opcode, p []byte) error {
 	if len(p) > wsproto.MaxControlPayload {
 		return ErrPayload
 	}
@@ -69,8 +69,8 @@ func (s Session) answerPing(p []byte) {
 // if it does not stop sending.
 //
 // Errors: ErrClosed if either side has begun before, ErrPayload for a code that must not be sent.
-func (s Session) Close(code wsproto.StatusCode, reason string) error {
-	if code != wsproto.StatusNoStatus && !code.Sendable() {
+func (s Session) Close(code StatusCode, reason string) error {
+	if code != StatusNoStatus && !code.Sendable() {
 		return ErrPayload
 	}
 	if s.srv == nil {

@@ -25,7 +25,9 @@ func named(path, name string, ends chan<- string) session.Route {
 			Message: func(s session.Session, m session.Message) { _ = s.SendText(about(name, s)) },
 			Close:   func(s session.Session, _ session.CloseInfo) { ends <- about(name, s) },
 		},
-		Farewell: func(s session.Session, _ session.StatusCode, _ string) []byte { return []byte("bye from " + about(name, s)) },
+		Farewell: func(s session.Session, _ session.StatusCode, _ string) []byte {
+			return []byte("bye from " + about(name, s))
+		},
 	}
 }
 
@@ -320,7 +322,6 @@ func TestPathValue(t *testing.T) {
 		})
 	}
 }
-
 
 func TestSetRoutesAfterClose(t *testing.T) {
 	s, _ := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}})
