@@ -33,13 +33,14 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// Shutdown ends the server in an orderly way: listeners are closed, every session is closed
-// with 1001, connections that have not said a word are closed, and when all are gone, or ctx is over,
-// what is left is cut off, and Close called. The error is that of ctx if clients had to be cut off, and
-// that of Close.
+// Shutdown ends the server in an orderly way: listeners are closed, publications are refused with
+// ErrDraining, those that were accepted are sent to all members, every session is closed with 1001, connections that have not said a word are closed, and when all are gone, or ctx is over,
+// what is left is cut off, and Close called. The error is that of ctx if clients had to be cut off, or
+// publications were not sent in time, and that of Close.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
 	s.reactor.StopAccepting()
+	unsent := s.memberships.drain(ctx)
 	// A handshake that was under way when draining was set may still open a session.
 	var err error
 	for {
@@ -51,7 +52,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			break
 		}
 	}
-	return errors.Join(err, s.Close())
+	return errors.Join(unsent, err, s.Close())
 }
 
 // ErrHandlerStuck is returned by Close and Shutdown when calls of handlers have not returned within

@@ -1,8 +1,10 @@
 package session
 
 import (
+	"context"
 	"iter"
 	"sync"
+	"time"
 
 	"wsgateway/internal/hub"
 )
@@ -45,6 +47,18 @@ func (ms *memberships) start() {
 	if ms.presence != nil {
 		ms.presence.start()
 	}
+}
+
+// drain refuses further publications and waits until all that were accepted have been sent or queued, so that
+// no Close frame overtakes them. Half of the time that ctx has left remains for what is to be done then. The
+// error is that of ctx.
+func (ms *memberships) drain(ctx context.Context) error {
+	if at, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, at.Add(-time.Until(at)/2))
+		defer cancel()
+	}
+	return ms.hub.Drain(ctx)
 }
 
 func (ms *memberships) lock(c conn) *sync.Mutex { return &ms.locks[c.Index()%uint32(len(ms.locks))] }

@@ -204,6 +204,9 @@ func (t *Target) publish(s session.Session, c *client, w *scratch, group string)
 	} else {
 		_, err = s.Server().Publish(t.cfg.Prefix+group, m)
 	}
+	if errors.Is(err, session.ErrDraining) {
+		return refusedBusy, "the server is shutting down"
+	}
 	if err != nil { // session.ErrBusy: the name is one
 		return refusedBusy, "too many publications wait, try again later"
 	}
