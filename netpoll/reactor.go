@@ -180,12 +180,16 @@ func (r *Reactor) StopAccepting() {
 //
 // A Handler must not call Close: it would wait for itself for HandlerTimeout. Later calls wait
 // for the first, and return what it does.
-func (r *Reactor) Close() error {
-	r.closeOnce.Do(func() { r.closeErr = r.close() })
+func (r *Reactor) Close() error { return r.CloseWithin(r.cfg.HandlerTimeout) }
+
+// CloseWithin is Close with another bound than Config.HandlerTimeout: d, which must be positive. Where calls of
+// the handler do not return it takes twice as long.
+func (r *Reactor) CloseWithin(d time.Duration) error {
+	r.closeOnce.Do(func() { r.closeErr = r.close(d) })
 	return r.closeErr
 }
 
-func (r *Reactor) close() error {
+func (r *Reactor) close(d time.Duration) error {
 	r.life.Lock()
 	r.closed = true
 	stuck := len(r.loops) // those that have not been started end at once
@@ -199,25 +203,25 @@ func (r *Reactor) close() error {
 	for _, l := range r.loops {
 		go l.end()
 	}
-	stuck -= r.await(stuck)
+	stuck -= r.await(stuck, d)
 	if stuck > 0 {
 		// Whoever does not see this has given his connection up before, so that it is seen below.
 		r.late.Store(true)
 	}
-	if !r.closeApart() {
+	if !r.closeApart(d) {
 		stuck++
 	}
 	r.dropInners()
 	if stuck > 0 {
-		r.cfg.Logger.Error("calls of the handler do not return", "goroutines", stuck, "waited", r.cfg.HandlerTimeout)
+		r.cfg.Logger.Error("calls of the handler do not return", "goroutines", stuck, "waited", d)
 		return ErrHandlerStuck
 	}
 	return nil
 }
 
-// await waits until n goroutines have left, for Config.HandlerTimeout, and returns how many have.
-func (r *Reactor) await(n int) (left int) {
-	timeout := time.NewTimer(r.cfg.HandlerTimeout)
+// await waits until n goroutines have left, for d, and returns how many have.
+func (r *Reactor) await(n int, d time.Duration) (left int) {
+	timeout := time.NewTimer(d)
 	defer timeout.Stop()
 	for left < n {
 		select {
@@ -231,14 +235,14 @@ func (r *Reactor) await(n int) (left int) {
 }
 
 // closeApart closes what is left on a goroutine of its own, which Closed may end or hold up, and
-// waits for it. It returns false when nothing has been closed for Config.HandlerTimeout.
-func (r *Reactor) closeApart() bool {
+// waits for it. It returns false when nothing has been closed for d.
+func (r *Reactor) closeApart(d time.Duration) bool {
 	done := make(chan struct{})
 	go r.closer.keep(func() { // awaited here, or ended by the handler's return
 		r.closeRest(r.closer)
 		close(done)
 	})
-	tick := time.NewTicker(r.cfg.HandlerTimeout)
+	tick := time.NewTicker(d)
 	defer tick.Stop()
 	for closed := r.stats.closed.Load(); ; {
 		select {

@@ -83,6 +83,7 @@ func (t *turn) noticeSession(why netpoll.Reason) {
 	if why&netpoll.HangUp != 0 {
 		t.endContext()
 	}
+	t.goAway()
 	held := t.rec.flags.Load()&flagHeld != 0
 	t.frameRest()
 	m := t.rec.load()

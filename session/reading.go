@@ -53,7 +53,7 @@ func (t *turn) refill() {
 
 // held reports whether a client is not to be read from. One that is closing is: its Close frame counts.
 func (t *turn) held() bool {
-	busy := t.route.Mode == MayBlock && t.srv.exec.busy(t.c) // before the flags: its last call may set one
+	busy := t.busy() // before the flags: its last call may set one
 	flags := t.rec.flags.Load()
 	if flags&^flagHeld == 0 && !busy && !t.route.limited {
 		return false
@@ -63,6 +63,9 @@ func (t *turn) held() bool {
 	}
 	return flags&(flagPaused|flagTerminate) != 0 || busy || flags&lastFlood != 0 && t.flooding(flags) || t.throttled()
 }
+
+// busy reports whether a call of the session's handler waits or runs in the pool.
+func (t *turn) busy() bool { return t.route.Mode == MayBlock && t.srv.exec.busy(t.c) }
 
 // flooding reports whether a client owes the time for its control frames.
 func (t *turn) flooding(flags uint32) bool {

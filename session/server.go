@@ -47,7 +47,9 @@ type Server struct {
 	stopSweep context.CancelFunc // nil before Start
 	done      bool               // Close has been called
 	closing   sync.Once
-	closeErr  error
+	ended     chan struct{} // closed by beginEnd's goroutine, behind endErr
+	endErr    error
+	goingAway atomic.Bool // Shutdown closes sessions
 }
 
 // NewServer creates a server. It starts nothing.
@@ -57,7 +59,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if err = errors.Join(err, routesErr); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, bufs: newBuffers(cfg.InboundBytes), drained: make(chan struct{})}
+	s := &Server{cfg: cfg, log: cfg.Logger, bufs: newBuffers(cfg.InboundBytes), drained: make(chan struct{}), ended: make(chan struct{})}
 	if s.ids, err = newIDs(); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,183 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wsgateway/wsproto"
+)
+
+// ErrHandlerStuck is returned by Close and Shutdown when calls of handlers have not returned in time. The
+// sessions of these calls end when they return; all others have ended, but for OnClose of routes that may block
+// where such calls hold the whole pool.
+var ErrHandlerStuck = errors.New("session: calls of handlers do not return")
+
+const (
+	// closeGrace is how long Shutdown waits for handlers when its context is over: for calls that have only just
+	// begun, such as those of OnClose.
+	closeGrace = 100 * time.Millisecond
+	// maxReserve is for how long before the end of Shutdown's context clients may answer the Close frame whose
+	// handlers have not come to an end.
+	maxReserve = time.Second
+)
+
+// Shutdown ends the server in an orderly way, within ctx:
+//
+//   - Listeners are closed, and handshakes are refused with 503. Connections that have not said a word are
+//     closed.
+//   - Publications are refused with ErrDraining. Those that were accepted are sent to all members.
+//   - Calls of handlers that wait or run may finish, and what they send is sent. Then their session is closed
+//     with 1001, as all others are at once.
+//   - Shortly before the deadline of ctx, a fifth of its time and at most 1 s, those get the Close frame too
+//     whose handlers are still busy.
+//   - When ctx is over, clients that have not answered are cut off. Calls that still run are left behind.
+//
+// Then Close is called. The error joins that of ctx, if clients had to be cut off or publications were not sent
+// in time, and that of Close:
+// ErrHandlerStuck if handlers do not return within ctx, or Config.HandlerTimeout after the last client was gone.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.drain()
+	s.reactor.StopAccepting()
+	unsent := s.memberships.drain(ctx)
+	s.goingAway.Store(true)
+	err := s.seeOff(ctx)
+	return errors.Join(unsent, err, s.closeWithin(ctx))
+}
+
+// seeOff closes all sessions, and waits until no connection is left, or ctx is over.
+func (s *Server) seeOff(ctx context.Context) error {
+	patient, stop := withReserve(ctx)
+	defer stop()
+	for {
+		parent, all := patient, patient.Err() != nil
+		if all {
+			parent = ctx
+		}
+		s.sendAway(all)
+		// Handshakes that were under way when draining was set may still open a session.
+		step, cancel := context.WithTimeout(parent, 100*time.Millisecond)
+		err := s.reactor.Wait(step)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// withReserve returns a context that ends a while before ctx does, if that has a deadline.
+func withReserve(ctx context.Context) (context.Context, context.CancelFunc) {
+	at, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, at.Add(-min(time.Until(at)/5, maxReserve)))
+}
+
+// sendAway closes the sessions whose handlers are not in a call, or all of them, and connections that have not
+// said a word.
+func (s *Server) sendAway(all bool) {
+	for c, m := range s.table.connections(s.tr.High()) {
+		switch m.phase() {
+		case phaseHandshake:
+			_ = s.tr.Wake(c) // its turn closes it if it has said nothing
+		case phaseOpen:
+			if all {
+				_ = Session{s, c}.beginClose(wsproto.StatusGoingAway, "") // or the client was first
+			} else if !s.table.record(c).closing(c) {
+				_ = s.tr.Wake(c) // its turn closes it when no call runs
+			}
+		}
+	}
+}
+
+// goAway closes the session if the server shuts down and no call of its handler waits or runs. It is woken when
+// the last one has returned.
+func (t *turn) goAway() {
+	if !t.srv.goingAway.Load() || t.rec.closing(t.c) || t.busy() {
+		return
+	}
+	_ = t.session().beginClose(wsproto.StatusGoingAway, "") // or somebody was first
+}
+
+// Close ends the server at once: every session ends without a closing handshake. It waits for calls of
+// handlers that are under way for Config.HandlerTimeout, and about as long again for those of OnClose that
+// it brings about. Handlers must not call it, nor Shutdown: it would wait for them. Later calls wait for the
+// first, and return what it does.
+//
+// Errors: ErrHandlerStuck.
+func (s *Server) Close() error {
+	s.beginEnd(s.cfg.HandlerTimeout)
+	<-s.ended
+	return s.endErr
+}
+
+// closeWithin is Close that waits no longer than a moment after ctx is over.
+func (s *Server) closeWithin(ctx context.Context) error {
+	patience := s.cfg.HandlerTimeout
+	if at, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(at)/2) // the reactor may take it twice
+	}
+	if ctx.Err() != nil {
+		patience = 0
+	}
+	s.beginEnd(max(patience, closeGrace/2))
+	select {
+	case <-s.ended:
+		return s.endErr
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(2 * closeGrace)
+	defer late.Stop()
+	select {
+	case <-s.ended:
+		return s.endErr
+	case <-late.C:
+		return ErrHandlerStuck
+	}
+}
+
+// beginEnd ends the server, once, in a goroutine that closes ended when it is done: calls of handlers that do
+// not return take it a few times patience.
+func (s *Server) beginEnd(patience time.Duration) {
+	s.closing.Do(func() {
+		go func() {
+			s.endErr = s.end(patience)
+			close(s.ended)
+		}()
+	})
+}
+
+func (s *Server) end(patience time.Duration) (err error) {
+	s.drain()
+	s.cancel()
+	s.starting.Lock()
+	s.done = true
+	started := s.stopSweep != nil
+	s.starting.Unlock()
+	if started {
+		s.stopSweep()
+		s.sweeping.Wait()
+	}
+	s.memberships.hub.Close()
+	begin := time.Now()
+	// left is how long may still be waited, and a tenth of all for what has only just begun.
+	left := func() time.Duration { return max(patience-time.Since(begin), patience/10) }
+	if s.reactor.CloseWithin(patience) != nil { // has been logged
+		err = ErrHandlerStuck
+	}
+	if p := s.memberships.presence; p != nil && started && !p.close(left()) {
+		s.log.Error("OnMembership does not return")
+		err = ErrHandlerStuck
+	}
+	if s.exec != nil {
+		if n := s.exec.close(left()); n > 0 {
+			s.log.Error("calls of handlers that may block do not return", "calls", n)
+			err = ErrHandlerStuck
+		}
+	}
+	return err
+}
