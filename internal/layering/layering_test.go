@@ -40,6 +40,7 @@ var allowed = []struct {
 	{"examples/echo", []string{"session"}},
 	{"examples/chat", []string{"session"}},
 	{"examples/ticker", []string{"session"}},
+	{"examples/embed-http", []string{"session"}},
 }
 
 // linuxOnly holds no code, only a line for other systems. Every package may import it.

@@ -155,6 +155,37 @@ func TestExampleChat(t *testing.T) {
 	has(bob, `^Connection closed \(1001\)`)
 }
 
+func TestExampleEmbedHTTP(t *testing.T) {
+	b, e := startBrowser(t), startExample(t, "embed-http")
+	const state, result = "document.querySelector('#state').textContent", "document.querySelector('#result').textContent"
+	const notes = "[...document.querySelectorAll('#notes li')].map((li) => li.lastChild.textContent)"
+	one := b.open(t, e.url)
+	one.await(state+" === 'Connected, 1 window open'", state)
+	two := b.open(t, e.url)
+	for _, page := range []*tab{one, two} {
+		page.await(state+" === 'Connected, 2 windows open'", state)
+	}
+	one.write("#text", "<b>hello</b>")
+	one.await(result+" === 'Posted, and sent to 2 open windows.'", result)
+	for _, page := range []*tab{one, two} {
+		page.await("("+notes+").join() === '<b>hello</b>'", notes)
+	}
+	// A note from elsewhere appears too, and somebody who comes later sees all, the newest first.
+	res, err := http.Post(e.url+"api/notes", "application/json", strings.NewReader(`{"text": "by curl"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	two.await("("+notes+").join() === 'by curl,<b>hello</b>'", notes)
+	late := b.open(t, e.url)
+	late.await("("+notes+").join() === 'by curl,<b>hello</b>'", notes)
+
+	e.terminate(t)
+	one.await(`/^Connection lost \(\d+\)\. Trying again in \d+ s$/.test(`+state+")", state)
+	one.write("#text", "too late")
+	one.await(result+".startsWith('Not posted: ')", result)
+}
+
 func TestExampleTicker(t *testing.T) {
 	b, e := startBrowser(t), startExample(t, "ticker")
 	page := b.open(t, e.url)
