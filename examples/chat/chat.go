@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -22,15 +21,10 @@ const (
 var word = regexp.MustCompile(`^[\pL\pN_-]{1,24}$`)
 
 // chat is the handler. Each room is a channel of the server, which holds its members.
-type chat struct {
-	srv *session.Server
-	// members has the *member of each session.Session from OnOpen to OnClose. Session.Value
-	// would do, but for OnClose: a session that has ended has no value any more.
-	members sync.Map
-}
+type chat struct{ srv *session.Server }
 
-// member is one session in a room. Only calls of its handler use it, and they come one at a time:
-// it needs no lock.
+// member is one session in a room: its Session.Value, from admit until OnClose has returned. Only calls
+// of its handler use it, and they come one at a time, so it needs no lock.
 type member struct {
 	name, room string
 	tokens     float64 // messages it may send now
@@ -50,15 +44,16 @@ func (m *member) mayTalk(now time.Time) bool {
 
 // admit decides about a handshake: before a session exists, and with an HTTP status if it is not to.
 func (c *chat) admit(u *session.Upgrade) error {
-	if !sameOrigin(u.Request) {
-		return session.ErrForbidden
+	// Without this any page on the web could talk here in the name of whoever looks at it. Where the name of
+	// the service is known, Route.Origins does that, and holds against DNS rebinding too.
+	if err := session.SameOrigin(u); err != nil {
+		return err
 	}
 	room, ok := roomOf(u.Request)
 	if !ok {
 		return session.ErrNotFound
 	}
-	query, _ := url.ParseQuery(string(u.Request.RawQuery)) // what is malformed is left out
-	name := query.Get("name")
+	name := u.Request.Query().Get("name")
 	if name == "" {
 		name = "guest"
 	}
@@ -72,18 +67,6 @@ func (c *chat) admit(u *session.Upgrade) error {
 	return nil
 }
 
-// sameOrigin reports whether a request comes from a page of this host, or from no page at all:
-// browsers always send Origin. Without it any page on the web could talk here in the name of
-// whoever looks at it, with his cookies and from within his network. Where the name of the
-// service is known, Route.Origins does that, and holds against DNS rebinding too.
-func sameOrigin(r *session.Request) bool {
-	if r.Origin == nil {
-		return true
-	}
-	_, host, ok := strings.Cut(string(r.Origin), "://")
-	return ok && strings.EqualFold(host, string(r.Host))
-}
-
 // roomOf returns the room that a path stands for.
 func roomOf(r *session.Request) (room string, ok bool) {
 	if string(r.Path) == "/" {
@@ -95,9 +78,8 @@ func roomOf(r *session.Request) (room string, ok bool) {
 
 // OnOpen implements session.Handler.
 func (c *chat) OnOpen(s session.Session, _ *session.Request) {
-	m := s.Value().(*member) // of admit
+	m := s.Value().(*member)
 	m.name += "#" + s.ID()[:6]
-	c.members.Store(s, m)
 	if err := s.Join(m.room); err != nil {
 		return // it is over already, or the server is
 	}
@@ -106,8 +88,7 @@ func (c *chat) OnOpen(s session.Session, _ *session.Request) {
 
 // OnMessage implements session.Handler.
 func (c *chat) OnMessage(s session.Session, msg session.Message) {
-	v, _ := c.members.Load(s)
-	m := v.(*member)
+	m := s.Value().(*member)
 	if !m.mayTalk(time.Now()) {
 		_ = s.Close(session.StatusPolicyViolation, "too many messages")
 		return
@@ -130,8 +111,7 @@ func (c *chat) OnMessage(s session.Session, msg session.Message) {
 
 // OnClose implements session.Handler. The session has left its room already.
 func (c *chat) OnClose(s session.Session, _ session.CloseInfo) {
-	v, _ := c.members.LoadAndDelete(s)
-	if m := v.(*member); !c.srv.Draining() { // when all leave at once, nobody is there to be told
+	if m := s.Value().(*member); !c.srv.Draining() { // when all leave at once, nobody is there to be told
 		_ = c.tell(m.room, "%s leaves", m.name)
 	}
 }

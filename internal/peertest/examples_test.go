@@ -150,9 +150,22 @@ func TestExampleChat(t *testing.T) {
 	has(ann, `^guest#\S{6} leaves$`)
 	bob.await("location.pathname === '/elsewhere'", "location.pathname")
 
+	// One that writes too much is closed, is told why, and comes back when it wants to.
+	const state = "document.querySelector('#state').innerText"
+	ann.await(state+" === 'Connected'", state)
+	bob.eval("for (let i = 0; i < 20; i++) socket.send('spam'); 0", nil)
+	bob.await("/^Connection closed \\(1008\\): too many messages\\.\\s*Join again$/.test("+state+")", state)
+	const disabled = "document.querySelector('#send').disabled"
+	bob.await(disabled, disabled)
+	bob.eval("document.querySelector('#state button').click()", nil)
+	bob.await(state+" === 'Connected' && !"+disabled, state)
+
 	e.terminate(t)
-	has(ann, `^Connection closed \(1001\)`)
-	has(bob, `^Connection closed \(1001\)`)
+	for _, page := range []*tab{ann, bob} {
+		has(page, `^Connection closed \(1001\): the server is restarting$`)
+		page.await("/Trying again in \\d+ s/.test("+state+")", state)
+	}
+	ann.await("/^Connection closed \\(1006\\): no connection\\. Trying again in \\d+ s/.test("+state+")", state)
 }
 
 func TestExampleEmbedHTTP(t *testing.T) {
@@ -205,6 +218,8 @@ func TestExampleTicker(t *testing.T) {
 	page.await(`/^ABA\s+\d+\.\d\d/.test(`+last+")", last)
 	const problem = "document.querySelector('#error').textContent"
 	page.write("#search", "nosuch")
+	const found = "document.querySelector('#found').textContent"
+	page.await(found+" === 'no symbol begins with NOSUCH'", found)
 	page.await(problem+` === 'unknown symbol "NOSUCH"'`, problem)
 	page.eval("document.querySelector('#count').value = 1000, document.querySelector('#first').click()", nil)
 	page.await(prices+`.filter((text) => /^\d+\.\d\d$/.test(text)).length === 1000`, prices+".length")
@@ -214,5 +229,6 @@ func TestExampleTicker(t *testing.T) {
 	page.eval(`seen.states = [], void new MutationObserver(() =>
 		seen.states.push(document.querySelector('#state').textContent)).observe(document.querySelector('#state'), {childList: true})`, nil)
 	e.terminate(t)
-	page.await("seen.states[0] === 'closed (1001)'", "seen.states")
+	page.await(`/^closed \(1001\), trying again in \d+ s$/.test(seen.states[0])`, "seen.states")
+	page.await("seen.states.includes('connecting')", "seen.states")
 }
