@@ -24,6 +24,7 @@ type admin struct {
 	ln   net.Listener
 	http *http.Server
 	done chan struct{}
+	reg  *prometheus.Registry
 }
 
 // newAdmin listens, and serves nothing yet.
@@ -63,6 +64,7 @@ func newAdmin(addr string, server *session.Server, mounts []*mount, log *slog.Lo
 		addr: ln.Addr().String(),
 		ln:   newPatientListener(ln, log),
 		done: make(chan struct{}),
+		reg:  reg,
 		http: &http.Server{
 			Handler:           mux,
 			ReadHeaderTimeout: 5 * time.Second,
@@ -74,6 +76,9 @@ func newAdmin(addr string, server *session.Server, mounts []*mount, log *slog.Lo
 		},
 	}, nil
 }
+
+// countLost adds the number of lost lines of the log to the metrics.
+func (a *admin) countLost(lost func() uint64) error { return metrics.RegisterLog(a.reg, lost) }
 
 // serve starts serving; close ends it and waits.
 func (a *admin) serve() {

@@ -14,6 +14,10 @@
 // second one ends it at once, and so does one that comes before anybody is served. Exit status: 0
 // after an orderly end, 1 if clients had to be cut off or the gateway failed, 2 for bad flags or an
 // address that cannot be listened on.
+//
+// The log goes to the standard error. Its reader never holds up the gateway, nor ends it by going
+// away: lines that are not read in time are dropped, the log says how many, and
+// wsgateway_log_lines_dropped_total counts them. SIGHUP has no effect.
 package main
 
 import (
@@ -22,7 +26,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -35,6 +38,7 @@ const (
 )
 
 func main() {
+	surviveSignals()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -48,7 +52,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "gateway:", err)
 		return exitUsage
 	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: conf.logLevel}))
+	lines := newLogWriter(stderr)
+	defer closeLog(lines)
+	log := newLogger(lines, conf.logLevel)
+	defer answerHangups(log)()
 
 	// From here on, so that no signal is lost between the start and the handler.
 	signals := make(chan os.Signal, 2)
@@ -61,7 +68,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	prepared := make(chan error, 1)
 	go func() {
 		var err error
-		g, err = prepare(conf, log)
+		if g, err = prepare(conf, log); err == nil {
+			err = g.admin.countLost(lines.Lost)
+		}
 		prepared <- err
 	}()
 	select {
@@ -74,7 +83,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = g.serve()
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "gateway:", err)
+		fmt.Fprintln(lines, "gateway:", err)
 		return exitUsage
 	}
 	return end(g, signals)

@@ -21,6 +21,7 @@ var allowed = []struct {
 	{"internal/slab", nil},
 	{"internal/counter", nil},
 	{"internal/lanes", nil},
+	{"internal/asynclog", nil},
 	{"internal/hub", []string{"internal/slab", "internal/counter"}},
 	{"wsproto", nil},
 	{"netpoll", []string{"internal/slab", "internal/counter"}},
@@ -35,7 +36,7 @@ var allowed = []struct {
 	{"webpubsub", []string{"target", "session"}},
 
 	{"metrics", []string{"target", "session", "internal/counter"}},
-	{"cmd/gateway", []string{"metrics", "echo", "broadcast", "webpubsub", "target", "session", "netpoll", "wsproto"}},
+	{"cmd/gateway", []string{"internal/asynclog", "metrics", "echo", "broadcast", "webpubsub", "target", "session", "netpoll", "wsproto"}},
 
 	{"examples/echo", []string{"session"}},
 	{"examples/chat", []string{"session"}},

@@ -24,11 +24,14 @@ type process struct {
 	state  *os.ProcessState
 }
 
-// startProcess starts cmd. Output goes to process.output.
+// startProcess starts cmd. Output goes to process.output, except for a Stderr that is set.
 func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, exited: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &p.output, &p.output
+	cmd.Stdout = &p.output
+	if cmd.Stderr == nil {
+		cmd.Stderr = &p.output
+	}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
 	}
