@@ -98,7 +98,8 @@ func TestOutboundPolicy(t *testing.T) {
 func TestPingWithoutRoom(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	cfg := session.Config{
-		PingInterval: 300 * time.Millisecond, PingTimeout: 300 * time.Millisecond,
+		// The queue has to be full before the first ping: its sender may be held up for a while.
+		PingInterval: 3 * time.Second, PingTimeout: 300 * time.Millisecond,
 		Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Outbound: session.KeepLatest, Handler: session.HandlerFuncs{
 			Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 		}}},
@@ -118,7 +119,7 @@ func TestPingWithoutRoom(t *testing.T) {
 	for !full() {
 	}
 	// Meanwhile it is silent for much longer than a client may be that has been pinged.
-	for began := time.Now(); time.Since(began) < time.Second; full() {
+	for began := time.Now(); time.Since(began) < 4*time.Second; full() {
 		time.Sleep(10 * time.Millisecond) // time is what this is about
 	}
 	if !s.IsAvailable() || srv.Stats().Evictions["ping_timeout"] > 0 {
