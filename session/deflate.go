@@ -36,7 +36,8 @@ func (s *Server) giveUpDeflate(agreed bool) {
 	}
 }
 
-// compresses reports whether messages of n bytes to the session are compressed, and with which window.
+// compresses reports whether messages of n bytes to the session are compressed, and with which
+// window.
 func (s Session) compresses(n int) (windowBits int, ok bool) {
 	m, open := s.srv.table.meta(s.c)
 	return m.windowBits(), open && m.deflated() && n >= s.srv.table.route(m).DeflateThreshold
@@ -94,8 +95,8 @@ func (d *deflate) count(c conn, wire, n int) {
 	d.sentBytes.Add(c.Index(), uint64(n))
 }
 
-// packedFrames are the compressed frames of a Prepared, by the size of their window. A frame of no bytes
-// says that compression does not pay.
+// packedFrames are the compressed frames of a Prepared, by the size of their window. A frame of no
+// bytes says that compression does not pay.
 type packedFrames [wsproto.MaxWindowBits - wsproto.MinWindowBits + 1]atomic.Pointer[[]byte]
 
 func (f *packedFrames) of(windowBits int) *atomic.Pointer[[]byte] {

@@ -24,23 +24,23 @@ type record struct {
 	subs          hub.Subscriptions // under the lock of memberships
 }
 
-// What record.flags may have. Others than the owner set one only while the session is open, under the
-// lock of the table.
+// What record.flags may have. Others than the owner set one only while the session is open, under
+// the lock of the table.
 const (
 	flagPaused    uint32 = 1 << iota // Session.PauseReading
 	flagTerminate                    // Session.Terminate
 	flagHeld                         // reading has been stopped for a reason of ours; the owner's
 )
 
-// lastFlood is what flags has above its flags: when a client that sent too many control frames was read
-// from again, in 8 ms, 0 for never. The owner's.
+// lastFlood is what flags has above its flags: when a client that sent too many control frames was
+// read from again, in 8 ms, 0 for never. The owner's.
 const (
 	lastFlood     uint32 = 1<<32 - lastFloodUnit
 	lastFloodUnit        = 8
 )
 
-// flood notes that the client is not read from for wait, as it has sent too many control frames, and
-// reports whether it has done so for too long. began says since when.
+// flood notes that the client is not read from for wait, as it has sent too many control frames,
+// and reports whether it has done so for too long. began says since when.
 func (r *record) flood(now uint32, wait, patience time.Duration) (tooLong bool) {
 	last := r.flags.Load() & lastFlood
 	o := offence{since: r.began, last: last, on: last != 0}
@@ -77,9 +77,9 @@ const (
 	phaseOver            // OnClose has been called, or never will be
 )
 
-// meta is generation<<32 | deflated<<31 | window<<28 | phase<<24 | subprotocol<<16 | route. The window is
-// that of messages to the client, less wsproto.MinWindowBits. The subprotocol is its index in the
-// route's list + 1, 0 for none or one that is not in it.
+// meta is generation<<32 | deflated<<31 | window<<28 | phase<<24 | subprotocol<<16 | route. The
+// window is that of messages to the client, less wsproto.MinWindowBits. The subprotocol is its
+// index in the route's list + 1, 0 for none or one that is not in it.
 type meta uint64
 
 const deflated meta = 1 << 31 // permessage-deflate has been agreed on

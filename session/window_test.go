@@ -47,8 +47,8 @@ func farRepeats() string {
 	return b.String() + b.String()
 }
 
-// Every client gets what its window allows: its own messages, and those that are compressed once for all
-// windows of a size.
+// Every client gets what its window allows: its own messages, and those that are compressed once
+// for all windows of a size.
 func TestDeflateWindows(t *testing.T) {
 	cfg := deflating(session.Echo{})
 	cfg.Deflate.Compressors = 8

@@ -2,18 +2,17 @@ package wsproto
 
 import "github.com/gobwas/ws"
 
-// MaxControlPayload is the size in bytes of the largest payload of a control
-// frame (RFC 6455 §5.5).
+// MaxControlPayload is the size in bytes of the largest payload of a control frame (RFC 6455 §5.5).
 const MaxControlPayload = ws.MaxControlFramePayloadSize
 
-// MaxCloseReason is the size in bytes of the longest reason a Close frame can
-// carry behind its status code.
+// MaxCloseReason is the size in bytes of the longest reason that fits behind the status code of a
+// Close frame.
 const MaxCloseReason = MaxControlPayload - 2
 
-// StatusCode is the reason for which a connection is closed (RFC 6455 §7.4).
+// StatusCode says why a connection is closed (RFC 6455 §7.4).
 type StatusCode uint16
 
-// The status codes of RFC 6455 §7.4.1 and of the IANA registry it set up.
+// The status codes of RFC 6455 §7.4.1, and of the registry of IANA.
 const (
 	StatusNormal             StatusCode = 1000
 	StatusGoingAway          StatusCode = 1001
@@ -76,8 +75,8 @@ var statusNames = [...]string{
 	15: "TLS handshake",
 }
 
-// Name returns a short fixed text for c, never the empty string. The set of
-// names is closed, so that it can serve as a metric label.
+// Name returns a short text for c, which is never empty. There is a fixed number of names, so that
+// a name can be the label of a metric.
 func (c StatusCode) Name() string {
 	switch {
 	case 1000 <= c && int(c-1000) < len(statusNames) && statusNames[c-1000] != "":

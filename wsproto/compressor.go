@@ -9,13 +9,14 @@ import (
 // keepScratch is the size in bytes up to which buffers stay with their owner.
 const keepScratch = 64 << 10
 
-// staleTakes is after how many calls of Take a compressor counts as out of use. Another one, with another
-// window, may then take its place. Making one costs as much as compressing some ten messages, so clients
-// that ask for different windows must not replace each other's compressors with every message.
+// staleTakes is after how many calls of Take a compressor counts as out of use. Another one, with
+// another window, may then take its place. Making one costs as much as compressing some ten
+// messages, so clients that ask for different windows must not replace each other's compressors
+// with every message.
 const staleTakes = 16
 
-// Deflater lends compressors, which are large, and bounds how many there are. All methods may be called
-// from any goroutine.
+// Deflater lends compressors, which are large, and bounds how many there are. All methods may be
+// called from any goroutine.
 type Deflater struct {
 	level int
 	limit int
@@ -26,14 +27,14 @@ type Deflater struct {
 	idle  [MaxWindowBits + 1][]*Compressor // by the size of their window
 }
 
-// NewDeflater returns a Deflater of at most n compressors for all sizes of windows together, n > 0. The
-// level is that of klauspost/compress, 1 (fastest) to 9. It holds for the largest window: there is one
-// level only for the smaller ones.
+// NewDeflater returns a Deflater of at most n compressors, for windows of all sizes together; n >
+// 0. Each takes about a megabyte. The level is that of klauspost/compress, from 1 (fastest) to 9.
+// It applies to the largest window. Smaller windows have one level only.
 func NewDeflater(n, level int) *Deflater { return &Deflater{limit: n, level: level} }
 
-// Take returns a compressor whose window has 1<<windowBits bytes or fewer, to be given back with Put.
-// It returns nil when none is to be had. The caller then sends the message as it is, which RFC 7692 §6
-// allows for every message, rather than let it wait.
+// Take returns a compressor whose window has 1<<windowBits bytes or fewer. The caller gives it back
+// with Put. Take returns nil if no such compressor is free. The caller then sends the message
+// uncompressed, which RFC 7692 §6 allows for every message.
 func (d *Deflater) Take(windowBits int) *Compressor {
 	c, create := d.take(windowBits)
 	if create {
@@ -80,8 +81,8 @@ func (d *Deflater) pop(bits int) *Compressor {
 	return c
 }
 
-// stalest returns the size of the window whose first idle compressor has been out of use for the longest
-// time, or 0 if all have been in use lately.
+// stalest returns the size of the window whose first idle compressor has been out of use for the
+// longest time, or 0 if all have been in use lately.
 func (d *Deflater) stalest() (bits int) {
 	oldest := d.takes - min(d.takes, staleTakes)
 	for b, idle := range d.idle {
@@ -98,7 +99,7 @@ func dropFirst(list []*Compressor) []*Compressor {
 	return list[:len(list)-1]
 }
 
-// Put gives a compressor back. What it returned last is not valid any more.
+// Put gives a compressor back. What its Compress returned is then no longer valid.
 func (d *Deflater) Put(c *Compressor) {
 	if cap(c.out) > keepScratch {
 		c.out = nil
@@ -149,9 +150,9 @@ func (noGain) Error() string { return "wsproto: compression does not pay" }
 
 var errNoGain error = noGain{}
 
-// Compress returns the payload that carries p with RSV1 set (RFC 7692 §7.2.1): DEFLATE blocks, without
-// the last four octets of the empty block at their end. The payload is valid until the next call or Put.
-// It is nil if it would not be shorter than p: the caller then sends p as it is.
+// Compress returns the payload that carries p with RSV1 set (RFC 7692 §7.2.1): DEFLATE blocks,
+// without the last four octets of the empty block at their end. The payload is valid until the next
+// call or Put. It is nil if it would not be shorter than p: the caller then sends p as it is.
 func (c *Compressor) Compress(p []byte) []byte {
 	c.out, c.limit = c.out[:0], len(p)+len(deflateTail)-1
 	c.w.Reset(c)
@@ -164,12 +165,12 @@ func (c *Compressor) Compress(p []byte) []byte {
 	return c.out[:len(c.out)-len(deflateTail)]
 }
 
-// deflateTail is the end of an empty stored block that is byte-aligned, without which compressed messages
-// are sent (RFC 7692 §7.2.1).
+// deflateTail is the end of an empty stored block that is byte-aligned, without which compressed
+// messages are sent (RFC 7692 §7.2.1).
 const deflateTail = "\x00\x00\xff\xff"
 
-// AppendDeflatedHeader appends the header of a message whose payload of n bytes was made by Compress, in
-// one frame. It panics if n is negative or op is not that of a data message.
+// AppendDeflatedHeader appends the header of a message whose payload of n bytes was made by
+// Compress, in one frame. It panics if n is negative or op is not that of a data message.
 func AppendDeflatedHeader(dst []byte, op Opcode, n int) []byte {
 	if op != OpText && op != OpBinary {
 		panic("wsproto: illegal frame header")

@@ -122,8 +122,8 @@ func TestDeflaterBound(t *testing.T) {
 	}
 }
 
-// A compressor for another window is made in place of one that is out of use. Two kinds of clients that
-// are both active do not replace each other's.
+// A compressor for another window is made in place of one that is out of use. Two kinds of clients
+// that are both active do not replace each other's.
 func TestDeflaterReplaces(t *testing.T) {
 	take := func(d *wsproto.Deflater, bits int) int {
 		c := d.Take(bits)

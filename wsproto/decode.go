@@ -8,24 +8,24 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Limits bounds what a peer may send, and says what has been agreed on with it.
+// Limits bounds what a peer may send, and says what it has agreed on with the server.
 type Limits struct {
 	MaxMessage int64 // payload bytes of one message, after decompression; greater than zero
-	// MaxFragments is how many frames one message may have, empty ones counted; greater than
-	// zero. A compressed message may have one more for every 64 bytes, since there are libraries
-	// that send what their compressor yields piece by piece, however small.
+	// MaxFragments is how many frames one message may have, empty ones included; greater than zero.
+	// A compressed message may have one more for every 64 bytes: some libraries send each piece
+	// that their compressor yields in a frame of its own.
 	MaxFragments int
-	// Only is OpText or OpBinary if that type of message is the only one to be taken; the zero
-	// value takes both.
+	// Only is OpText or OpBinary if no other type of message is accepted. The zero value accepts
+	// both.
 	Only Opcode
-	// Inflater decompresses if permessage-deflate has been agreed on, else it is nil. It
-	// is the property of whoever calls Next, and may be another one with each call.
+	// Inflater decompresses messages. It is nil unless permessage-deflate has been agreed on. The
+	// caller of Next lends it for the call, and may lend another one for the next.
 	Inflater *Inflater
 }
 
-// most returns how many payload bytes a message may have on the wire. What does not compress
+// maxWire returns how many payload bytes a message may have on the wire. What does not compress
 // grows: in the worst case, with a small window and fixed codes, by an eighth and some bytes.
-func (l *Limits) most(deflated bool) int64 {
+func (l *Limits) maxWire(deflated bool) int64 {
 	if !deflated {
 		return l.MaxMessage
 	}
@@ -37,7 +37,7 @@ type Kind uint8
 
 // The kinds of events.
 const (
-	NeedMore Kind = iota // no event: all bytes are consumed, and more are needed
+	NeedMore Kind = iota // no event: Next has consumed all bytes, and needs more
 	Message              // a whole data message
 	Ping
 	Pong
@@ -48,42 +48,41 @@ const (
 type Event struct {
 	Kind   Kind
 	Opcode Opcode     // of a Message: OpText or OpBinary
-	Code   StatusCode // of a Close: the peer's code, StatusNoStatus when the frame was empty
+	Code   StatusCode // of a Close: the peer's code, StatusNoStatus if the frame was empty
 
-	// Deflated is, of a message that came compressed, the number of its payload bytes on the
-	// wire; else it is 0.
+	// Deflated is the number of payload bytes on the wire if a Message was compressed, else 0.
 	Deflated int
 
-	// Payload is the message or the control payload, unmasked; of a Close it is
-	// the reason. It is a view into the bytes given to Next, or into the memory of the
-	// decoder or of its Inflater: valid until the next call of Next or Release, or another
-	// decoder's use of the Inflater.
+	// Payload is the message or the payload of a control frame, unmasked. Of a Close it is the
+	// reason. It is a view into the bytes given to Next, or into memory of the decoder or its
+	// Inflater. It is valid until the next call of Next or Release, or until another decoder uses
+	// the Inflater.
 	Payload []byte
 }
 
-// Buffers lends the memory in which incomplete messages are assembled, and may
-// refuse. A Decoder has at most one buffer at a time.
+// Buffers lends memory for incomplete messages, and may refuse. A Decoder has one buffer at a time,
+// and more only while it decompresses a message.
 type Buffers interface {
-	// Grow returns a buffer that starts with b's bytes, has b's length, and has
-	// room (capacity) for at least n more. It takes ownership of b, which may be
-	// nil. An error means that the memory budget is spent. What Grow returns is
-	// what the decoder owns afterwards, beside an error too: b itself, which the
-	// decoder then hands to Free, or nil if Grow has freed it.
+	// Grow returns a buffer with the content and the length of b, and with capacity for at least n
+	// more bytes. It takes ownership of b, which may be nil. The decoder owns what Grow returns.
+	//
+	// An error means that the memory budget is spent. Grow then returns b itself, which the decoder
+	// gives to Free, or nil if it has freed b.
 	Grow(b []byte, n int) ([]byte, error)
 	// Free takes back a buffer that Grow returned.
 	Free(b []byte)
 }
 
-// Decoder turns the bytes of a client into messages and control frames. The
-// zero value is at rest: at a frame boundary, with no message begun. It is owned
-// by one goroutine at a time.
+// Decoder turns the bytes of a client into messages and control frames. The zero value is at rest:
+// at the boundary of a frame, with no message begun. One goroutine at a time may use a Decoder.
 //
-// It judges as early as the bytes allow: a frame by its header before any
-// payload has come, text at the first octet that cannot be UTF-8. It holds no
-// more than a header cut in two, one control payload, and, in a buffer that
-// grows with the bytes received and never with a declared length, the message
-// that is under way. A frame that lies complete in the input is neither copied
-// nor does it cost an allocation.
+// A Decoder judges as early as the bytes allow. It judges a frame by its header, before its payload
+// has come, and text at the first octet that cannot be UTF-8.
+//
+// A Decoder holds at most an incomplete header, the payload of one control frame, and the message
+// under way. The message is in a buffer that grows with the bytes received, not with the length
+// that a header declares. A frame that lies complete in the input is not copied, and costs no
+// allocation.
 type Decoder struct {
 	buf  []byte // payload of the message under way, or of the one just delivered
 	left int64  // payload bytes of the frame under way that have not come
@@ -111,32 +110,30 @@ type Decoder struct {
 }
 
 // Progress counts what a Decoder has begun and taken since it was the zero value. The counts wrap
-// around: they serve to see whether something has happened between two looks.
+// around. Compare two of them to see whether something has happened in between.
 type Progress struct {
 	Frames   uint32 // frames of which at least a byte has come
-	Messages uint32 // data messages of which the first header has come and the payload was incomplete
-	Tiny     uint32 // fragments of under TinyFragment bytes; of compressed messages fewer
+	Messages uint32 // data messages whose first header came without its whole payload
+	Tiny     uint32 // fragments of less than TinyFragment bytes; not all of those of compressed messages
 	Bytes    uint64 // payload bytes taken into the decoder's own memory
 }
 
-// TinyFragment is the payload size in bytes below which a fragment counts as tiny: such fragments
+// TinyFragment is the size in bytes below which the payload of a fragment is tiny. Such fragments
 // cost the receiver more than the sender.
 const TinyFragment = 128
 
 // Progress returns the counts.
 func (d *Decoder) Progress() Progress { return d.progress }
 
-// Next consumes bytes from the front of p, which it may overwrite, since it
-// unmasks in place. It returns the first event and how many bytes it consumed;
-// NeedMore means all of them. An error is a *ProtocolError, or that of
-// Buffers.Grow unchanged.
+// Next consumes bytes from the front of p, and may overwrite them: it unmasks in place. It returns
+// the first event and how many bytes it has consumed. With NeedMore these are all. An error is a
+// *ProtocolError, or the error of Buffers.Grow unchanged.
 //
-// Call it with what it did not consume until it returns NeedMore; an empty p is
-// allowed, and frees the buffer of a message delivered before.
+// Call Next with the bytes that it has not consumed until it returns NeedMore. An empty p is
+// allowed. It frees the buffer of the message that was returned before.
 //
-// After an error or a Close event the decoder is done: nothing that follows is
-// processed (RFC 6455 §7.1.7, §5.5.1). It consumes everything and returns
-// NeedMore.
+// After an error or a Close the decoder is done. RFC 6455 forbids to process what follows (§7.1.7,
+// §5.5.1): Next consumes all bytes and returns NeedMore.
 func (d *Decoder) Next(p []byte, lim *Limits, bufs Buffers) (Event, int, error) {
 	if d.done {
 		return Event{}, len(p), nil
@@ -211,7 +208,7 @@ func (d *Decoder) inflate(ev *Event, wire []byte, lim *Limits, bufs Buffers) err
 	return nil
 }
 
-// begin notes the header of a frame whose payload goes into our own memory.
+// begin keeps the header of a frame whose payload goes into our own memory.
 func (d *Decoder) begin(h *header) {
 	d.inFrame = true
 	d.frameOp, d.fin, d.mask, d.maskPos = h.op, h.fin, h.mask, 0
@@ -260,11 +257,11 @@ func (d *Decoder) take(chunk []byte, lim *Limits, bufs Buffers) error {
 	if cap(d.buf)-len(d.buf) < len(chunk) {
 		// Doubling keeps the sum of all copies linear in the size of the
 		// message; there is no reason to go beyond what may still come.
-		most := left
+		rest := left
 		if !d.fin {
-			most = lim.most(d.deflated) - int64(len(d.buf))
+			rest = lim.maxWire(d.deflated) - int64(len(d.buf))
 		}
-		room := max(int64(len(chunk)), min(int64(len(d.buf)), most))
+		room := max(int64(len(chunk)), min(int64(len(d.buf)), rest))
 		var err error
 		if d.buf, err = bufs.Grow(d.buf, int(room)); err != nil {
 			return err
@@ -357,8 +354,8 @@ func (d *Decoder) freeBuffer(bufs Buffers) {
 	d.delivered = false
 }
 
-// AtRest reports that nothing is held: the value may be dropped, and replaced by
-// the zero value when bytes come. It is false once the decoder is done.
+// AtRest reports whether the decoder holds nothing. The caller may then drop it, and use the zero
+// value when bytes arrive. AtRest is false once the decoder is done.
 func (d *Decoder) AtRest() bool {
 	return !d.done && d.buf == nil && !d.MidFrame() && !d.MidMessage()
 }
@@ -366,8 +363,8 @@ func (d *Decoder) AtRest() bool {
 // MidFrame reports whether a frame has begun and is not complete.
 func (d *Decoder) MidFrame() bool { return d.inFrame || d.nhead > 0 }
 
-// MidMessage reports whether a data message has begun and is not complete: it is
-// between its frames, or inside one of them behind its header.
+// MidMessage reports whether a data message has begun and is not complete. It has begun when the
+// header of its first frame is complete.
 func (d *Decoder) MidMessage() bool { return d.op != OpContinuation }
 
 // Held returns the capacity of the assembly buffer in bytes.

@@ -11,13 +11,13 @@ const (
 	MaxWindowBits = 15
 )
 
-// deflateAnswer accepts an offer (RFC 7692 §7.1). Neither side carries a window from one message to the
-// next: that would cost a connection hundreds of kilobytes. The size of the client's window does not
-// matter to us, so the answer does not limit it.
+// deflateAnswer accepts an offer (RFC 7692 §7.1). Neither side carries a window from one message to
+// the next: that would cost a connection hundreds of kilobytes. The size of the client's window
+// does not matter to us, so the answer does not limit it.
 const deflateAnswer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
-// deflateAnswers accept an offer that names server_max_window_bits, which the answer has to name as well
-// (RFC 7692 §7.1.2.1).
+// deflateAnswers accept an offer that names server_max_window_bits, which the answer has to name as
+// well (RFC 7692 §7.1.2.1).
 var deflateAnswers = func() (lines [MaxWindowBits + 1]string) {
 	for bits := MinWindowBits; bits <= MaxWindowBits; bits++ {
 		lines[bits] = deflateAnswer + "; server_max_window_bits=" + string(strconv.AppendInt(nil, int64(bits), 10)) + "\r\n"
@@ -25,8 +25,8 @@ var deflateAnswers = func() (lines [MaxWindowBits + 1]string) {
 	return lines
 }()
 
-// deflateTerms are what an offer of permessage-deflate asks for. The zero value is no offer that can be
-// met.
+// deflateTerms are what an offer of permessage-deflate asks for. The zero value is no offer that
+// can be met.
 type deflateTerms struct {
 	windowBits uint8 // of the server
 	named      bool  // the offer names server_max_window_bits
@@ -46,8 +46,8 @@ func (t deflateTerms) answer() string {
 // OffersDeflate reports whether the client offers permessage-deflate on terms that can be met.
 func (r *Request) OffersDeflate() bool { return r.deflateOffer() != deflateTerms{} }
 
-// deflateOffer looks for the first offer of permessage-deflate that can be met. It passes over an offer
-// that breaks RFC 7692 or has an unknown parameter, which declines it (§5.1, §7.1).
+// deflateOffer looks for the first offer of permessage-deflate that can be met. It passes over an
+// offer that breaks RFC 7692 or has an unknown parameter, which declines it (§5.1, §7.1).
 func (r *Request) deflateOffer() deflateTerms {
 	for v := range r.each(fieldExtensions) {
 		for {

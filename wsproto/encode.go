@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// HeaderLen returns the size in bytes of the header of a server's frame with a
-// payload of n bytes: 2, 4 or 10.
+// HeaderLen returns the size in bytes of the header of a server's frame with a payload of n bytes:
+// 2, 4 or 10.
 func HeaderLen(n int) int {
 	switch {
 	case n <= 125:
@@ -18,10 +18,10 @@ func HeaderLen(n int) int {
 	}
 }
 
-// AppendHeader appends the header of a frame with a payload of n bytes. A
-// server's frames are never masked (RFC 6455 §5.1), and the length takes its
-// shortest form (RFC 6455 §5.2). It panics if n is negative, or if the frame is
-// a control frame with over 125 bytes or without FIN: no peer may be sent that.
+// AppendHeader appends the header of a frame with a payload of n bytes. A server's frames are not
+// masked (RFC 6455 §5.1), and the length takes its shortest form (§5.2). AppendHeader panics if n
+// is negative, or if the frame is a control frame with more than 125 bytes or without FIN, which
+// must not be sent (§5.5).
 func AppendHeader(dst []byte, fin bool, op Opcode, n int) []byte {
 	if n < 0 || op.IsControl() && (n > MaxControlPayload || !fin) {
 		panic("wsproto: illegal frame header")
@@ -40,17 +40,16 @@ func AppendHeader(dst []byte, fin bool, op Opcode, n int) []byte {
 	}
 }
 
-// AppendFrame appends one frame that is a whole message, or a control frame. It
-// panics where AppendHeader does.
+// AppendFrame appends a control frame, or a whole message in one frame. It panics where
+// AppendHeader does.
 func AppendFrame(dst []byte, op Opcode, payload []byte) []byte {
 	dst = AppendHeader(dst, true, op, len(payload))
 	return append(dst, payload...)
 }
 
-// AppendClose appends a Close frame. Its payload is empty if code is
-// StatusNoStatus or may not be sent otherwise. The reason is cut to
-// MaxCloseReason bytes in front of a character, and octets in it that are not
-// UTF-8 are replaced by U+FFFD.
+// AppendClose appends a Close frame. The frame has no payload if code is not Sendable, as
+// StatusNoStatus is not. AppendClose replaces octets of the reason that are not UTF-8 by U+FFFD. It
+// cuts the reason between two characters, to at most MaxCloseReason bytes.
 func AppendClose(dst []byte, code StatusCode, reason string) []byte {
 	if !code.Sendable() {
 		return append(dst, finBit|byte(OpClose), 0)

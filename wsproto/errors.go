@@ -2,13 +2,13 @@ package wsproto
 
 import "strconv"
 
-// ProtocolError says what the peer did wrong after the opening handshake. The
-// connection must be failed with Code (RFC 6455 §7.1.7). It is found with
-// errors.As; the values a Decoder returns are shared and must not be modified.
+// ProtocolError says what the peer did wrong after the opening handshake. The caller must fail the
+// connection with Code (RFC 6455 §7.1.7). The values that a Decoder returns are shared and must not
+// be modified.
 type ProtocolError struct {
 	Code    StatusCode // for the Close frame
 	Section string     // of RFC 6455, such as "5.4"; empty for a limit of ours
-	Reason  string     // fixed text, never input; fits in a Close frame
+	Reason  string     // a fixed text without anything that the peer has sent; fits into a Close frame
 }
 
 // Error names the rule and the status code.

@@ -5,10 +5,13 @@ import (
 	"iter"
 )
 
-// CheckUpgrade judges a request that ParseRequest has accepted as the opening
-// handshake of a client (RFC 6455 §4.2.1). The error is a *RequestError: 505 for
-// another version than HTTP/1.1, 405 for another method than GET, 426 if
-// WebSocket is not asked for or not in version 13, else 400.
+// CheckUpgrade judges a parsed request as the opening handshake of a client (RFC 6455 §4.2.1). The
+// error is a *RequestError:
+//
+//   - 505 for a version other than HTTP/1.1
+//   - 405 for a method other than GET
+//   - 426 if the request does not ask for WebSocket, or not for version 13
+//   - 400 for everything else
 func (r *Request) CheckUpgrade() error {
 	switch {
 	case r.major != 1 || r.minor != 1:
@@ -91,8 +94,8 @@ func validProtocol(p []byte) bool {
 	return rest[0] == '/' && isToken(rest[1:])
 }
 
-// validExtensionLines checks that the lines of Sec-WebSocket-Extensions are one list of at least one
-// extension (RFC 6455 §9.1). A line without a value counts as absent: React Native sends one.
+// validExtensionLines checks that the lines of Sec-WebSocket-Extensions are one list of at least
+// one extension (RFC 6455 §9.1). A line without a value counts as absent: React Native sends one.
 func (r *Request) validExtensionLines() bool {
 	offers, commas := 0, false
 	for v := range r.each(fieldExtensions) {
@@ -125,8 +128,8 @@ func (r *Request) validSubprotocols() bool {
 	return offers > 0 || !commas
 }
 
-// Subprotocols returns the subprotocols that the client offers, in its order of preference
-// (RFC 6455 §11.3.4).
+// Subprotocols returns the subprotocols that the client offers, in the order of its preference (RFC
+// 6455 §11.3.4).
 func (r *Request) Subprotocols() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for v := range r.each(fieldProtocol) {
@@ -139,8 +142,7 @@ func (r *Request) Subprotocols() iter.Seq[[]byte] {
 	}
 }
 
-// OffersSubprotocol reports whether the client offers that subprotocol. Their
-// names are compared with regard to case.
+// OffersSubprotocol reports whether the client offers that subprotocol. Case matters in its name.
 func (r *Request) OffersSubprotocol(name string) bool {
 	for e := range r.Subprotocols() {
 		if string(e) == name {
@@ -150,7 +152,8 @@ func (r *Request) OffersSubprotocol(name string) bool {
 	return false
 }
 
-// ChooseSubprotocol returns the first of names that the client offers, or "".
+// ChooseSubprotocol returns the first of the names that the client offers, or "" if it offers none
+// of them.
 func (r *Request) ChooseSubprotocol(names []string) string {
 	for _, name := range names {
 		if r.OffersSubprotocol(name) {
@@ -160,8 +163,8 @@ func (r *Request) ChooseSubprotocol(names []string) string {
 	return ""
 }
 
-// AsksForWebSocket reports whether Upgrade names websocket. A request without it is plain HTTP,
-// which CheckUpgrade refuses with 426.
+// AsksForWebSocket reports whether the Upgrade field names websocket. A request without that is
+// plain HTTP, which CheckUpgrade refuses with 426.
 func (r *Request) AsksForWebSocket() bool {
 	for v := range r.each(fieldUpgrade) {
 		for e := []byte(nil); len(v) > 0; {

@@ -9,8 +9,8 @@ type HeadLimits struct {
 	MaxFields int // header field lines
 }
 
-// DefaultHeadLimits is what a nil *HeadLimits stands for. RFC 9112 §3 recommends to support request
-// lines of 8000 bytes at least. Cookies of a sign-on service often have several KiB.
+// DefaultHeadLimits is what a nil *HeadLimits stands for. RFC 9112 §3 recommends that servers
+// support request lines of 8000 bytes. Cookies of a sign-on service often have several KiB.
 var DefaultHeadLimits = HeadLimits{MaxBytes: 16 << 10, MaxTarget: 8 << 10, MaxFields: 100}
 
 func (l *HeadLimits) orDefault() *HeadLimits {
@@ -35,11 +35,12 @@ const (
 // and count as part of the head (RFC 9112 §2.2).
 //
 // from is how many bytes of p an earlier call has seen. They are not judged again, so that a head
-// that arrives byte by byte takes linear time. (Line ends before from are counted again, but only by
-// the calls that bring another line end: at most MaxFields+1.)
+// that arrives byte by byte takes linear time. (Line ends before from are counted again, but only
+// by the calls that bring another line end: at most MaxFields+1.)
 //
-// HeadEnd refuses a head as soon as the bytes show that it is wrong. If there are several faults, the
-// first in the order of bytes counts, however the input was split. The error is a *RequestError:
+// HeadEnd refuses a head as soon as the bytes show that it is wrong. If there are several faults,
+// the first in the order of bytes counts, however the input was split. The error is a
+// *RequestError:
 //
 //   - 431 over MaxBytes or MaxFields
 //   - 414 over MaxTarget

@@ -99,7 +99,7 @@ func (d *Decoder) parseHeader(p []byte, lim *Limits) (h header, err error) {
 			return h, errNotMinimal
 		}
 	}
-	if !op.IsControl() && int64(length) > lim.most(d.deflated || p[0]&rsv1Bit != 0)-int64(len(d.buf)) {
+	if !op.IsControl() && int64(length) > lim.maxWire(d.deflated || p[0]&rsv1Bit != 0)-int64(len(d.buf)) {
 		return h, errTooBig
 	}
 	if len(p) < at+4 {

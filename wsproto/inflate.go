@@ -22,8 +22,8 @@ const (
 	maxWindow = 32 << 10
 )
 
-// Inflater decompresses messages, one at a time, each for itself. One serves any number of
-// connections, but only one goroutine at a time.
+// Inflater decompresses messages, one at a time, each by itself. It accepts every size of window.
+// It serves any number of connections, but one goroutine at a time.
 type Inflater struct {
 	src   source
 	in    *bufio.Reader
@@ -33,7 +33,7 @@ type Inflater struct {
 	dict  []byte
 }
 
-// NewInflater returns an Inflater: some 110 KiB.
+// NewInflater returns an Inflater. It takes some 110 KiB of memory.
 func NewInflater() *Inflater {
 	in := &Inflater{first: make([]byte, 0, segmentSize)}
 	in.in = bufio.NewReader(&in.src)
@@ -71,12 +71,12 @@ func (s *source) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// inflate decompresses a whole message. It stops as soon as there are more than most bytes or,
+// inflate decompresses a whole message. It stops as soon as there are more than limit bytes or,
 // of a text, the first octet that cannot be UTF-8. The result is a view into the Inflater, valid
 // until the next call, or, if owned, a buffer of bufs. While it works it holds, beside the
 // Inflater's own memory, no more than the message found so far and one segment; a message longer
 // than the first segment is then copied into one piece, which takes its size once more.
-func (in *Inflater) inflate(p []byte, text bool, most int64, bufs Buffers) (out []byte, owned bool, err error) {
+func (in *Inflater) inflate(p []byte, text bool, limit int64, bufs Buffers) (out []byte, owned bool, err error) {
 	if len(p) == 0 { // strictly there is a block header at least; others send this too
 		return nil, false, nil
 	}
@@ -87,7 +87,7 @@ func (in *Inflater) inflate(p []byte, text bool, most int64, bufs Buffers) (out 
 	}
 	in.first = in.first[:0]
 	in.free(bufs) // a panic may have left something behind
-	total, err := in.segments(text, most, bufs)
+	total, err := in.segments(text, limit, bufs)
 	in.src = source{}
 	if err == nil && len(in.more) > 0 {
 		out, err = bufs.Grow(nil, int(total))
@@ -120,7 +120,7 @@ func (in *Inflater) free(bufs Buffers) {
 }
 
 // segments fills segments until the message ends.
-func (in *Inflater) segments(text bool, most int64, bufs Buffers) (total int64, err error) {
+func (in *Inflater) segments(text bool, limit int64, bufs Buffers) (total int64, err error) {
 	var state textState
 	seg := &in.first
 	for streams := 1; ; {
@@ -138,7 +138,7 @@ func (in *Inflater) segments(text bool, most int64, bufs Buffers) (total int64, 
 		total += int64(n)
 		in.src.content = total
 		switch {
-		case total > most:
+		case total > limit:
 			return total, errTooBig
 		case text && !state.feed((*seg)[have:]):
 			return total, errText

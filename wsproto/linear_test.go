@@ -135,7 +135,8 @@ func TestManyFields(t *testing.T) {
 	}
 }
 
-// requestOf returns a handshake of size bytes, with a target of that many bytes and that many fields.
+// requestOf returns a handshake of size bytes, with a target of that many bytes and that many
+// fields.
 func requestOf(t *testing.T, size, target, fields int) []byte {
 	rest := strings.TrimPrefix(browserHead, "GET /live?room=17 HTTP/1.1\r\n")
 	have := strings.Count(rest, "\r\n") - 1

@@ -43,8 +43,10 @@ func (o Opcode) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 // IsData reports whether frames with this opcode begin a data message (RFC 6455 §5.6).
 func (o Opcode) IsData() bool { return o == OpText || o == OpBinary }
 
-// IsControl reports whether o stands for a control frame (RFC 6455 §5.5), the reserved ones included.
+// IsControl reports whether o stands for a control frame (RFC 6455 §5.5), the reserved ones
+// included.
 func (o Opcode) IsControl() bool { return o&0x8 != 0 }
 
-// IsReserved reports whether RFC 6455 gives o no meaning: a frame with it fails the connection (§5.2).
+// IsReserved reports whether RFC 6455 gives o no meaning: a frame with it fails the connection
+// (§5.2).
 func (o Opcode) IsReserved() bool { return int(o) >= len(opcodeNames) || opcodeNames[o] == "" }

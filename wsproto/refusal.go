@@ -5,12 +5,11 @@ import (
 	"strconv"
 )
 
-// RequestError says why a request is not upgraded, and is the answer to it. The
-// predeclared values and those a function of this package returns are shared and
-// must not be modified.
+// RequestError says why a request is refused, and what the answer says. The values of this package
+// are shared and must not be modified.
 type RequestError struct {
 	Status int    // HTTP status, 400-599
-	Reason string // fixed text, never input: it is the body of the answer
+	Reason string // body of the answer; a fixed text, without anything that the client has sent
 }
 
 // Error names the status and the reason.
@@ -18,7 +17,7 @@ func (e *RequestError) Error() string {
 	return "wsproto: " + strconv.Itoa(e.Status) + " " + http.StatusText(e.Status) + ": " + e.Reason
 }
 
-// Refusals for callers.
+// Refusals that callers need. The checks of this package have others.
 var (
 	ErrEarlyData    = &RequestError{400, "data before the handshake was answered"}
 	ErrUnauthorized = &RequestError{401, "authentication required"}
@@ -58,9 +57,9 @@ var (
 	errExtensions = &RequestError{400, "malformed Sec-WebSocket-Extensions"}
 )
 
-// Refusal returns the refusal with a status and a reason of the caller. The
-// reason must be a fixed text; control characters in it become spaces, and it is
-// cut at 200 bytes. A status outside 400-599 becomes 500.
+// Refusal returns a refusal with a status and a reason of the caller's. The reason must be a fixed
+// text: what a client has sent could be script. Refusal replaces what is not visible ASCII by
+// spaces, and cuts the reason to 200 bytes. A status outside 400-599 becomes 500.
 func Refusal(status int, reason string) *RequestError {
 	if status < 400 || status > 599 {
 		status = http.StatusInternalServerError
@@ -75,8 +74,8 @@ func Refusal(status int, reason string) *RequestError {
 }
 
 // AppendRefusal appends the complete HTTP/1.1 response for e. The caller must close the connection
-// behind it. If a second request could follow one that was refused, a proxy in front could be tricked
-// into passing on requests that it has not checked.
+// behind it. If a second request could follow one that was refused, a proxy in front could be
+// tricked into passing on requests that it has not checked.
 func AppendRefusal(dst []byte, e *RequestError, o ResponseOptions) []byte {
 	dst = appendStatusLine(dst, e.Status)
 	dst = appendDate(dst, o.Date)

@@ -5,9 +5,9 @@ import (
 	"net/http"
 )
 
-// Request is a parsed request head. It is reusable: ParseRequest overwrites it,
-// and allocates only until it has seen its largest head. All byte slices are
-// views into the head, valid as long as that is unchanged.
+// Request is a parsed request head. ParseRequest may fill it again and again, and then allocates
+// only for a head with more fields than any before. All byte slices are views into the head. They
+// are valid as long as the head is unchanged.
 type Request struct {
 	Method   []byte
 	Target   []byte // as sent
@@ -97,13 +97,13 @@ func identify(name []byte) fieldID {
 	return fieldOther
 }
 
-// ParseRequest parses a complete head into r: what HeadEnd has found, with the blank line and nothing
-// behind it. It is strict (RFC 9112 §2-§6). Lines end with CRLF. There are no control characters, no
-// folded lines and no space before a colon. Names are tokens. There is one valid Host, at most one
-// Origin, and no body. The target is in origin or absolute form.
+// ParseRequest parses a complete head into r: what HeadEnd has found, with the blank line and
+// nothing behind it. It is strict (RFC 9112 §2-§6). Lines end with CRLF. There are no control
+// characters, no folded lines and no space before a colon. Names are tokens. There is one valid
+// Host, at most one Origin, and no body. The target is in origin or absolute form.
 //
-// ParseRequest does not judge whether the request is an upgrade. The error is a *RequestError; r must
-// not be used after it.
+// ParseRequest does not judge whether the request is an upgrade. The error is a *RequestError; r
+// must not be used after it.
 func ParseRequest(head []byte, lim *HeadLimits, r *Request) error {
 	lim = lim.orDefault()
 	*r = Request{fields: r.fields[:0]}
@@ -282,8 +282,8 @@ func (r *Request) Header(name string) (value []byte, ok bool) {
 	return nil, false
 }
 
-// Cookie returns a copy of the value of the first cookie with that name (RFC 6265 §5.4). What is not a
-// cookie, in the name or the value, is passed over.
+// Cookie returns a copy of the value of the first cookie with that name (RFC 6265 §5.4). It passes
+// over what is not a valid cookie.
 func (r *Request) Cookie(name string) (value string, ok bool) {
 	for i := range r.fields {
 		if f := &r.fields[i]; equalFold(r.name(f), "Cookie") {
@@ -295,7 +295,7 @@ func (r *Request) Cookie(name string) (value string, ok bool) {
 	return "", false
 }
 
-// Cookie is Request.Cookie for the value of a Cookie field.
+// Cookie returns the value of the first cookie with that name in the value of a Cookie field.
 func Cookie(field, name string) (value string, ok bool) {
 	r := http.Request{Header: http.Header{"Cookie": {field}}}
 	c, err := r.Cookie(name)
@@ -305,7 +305,7 @@ func Cookie(field, name string) (value string, ok bool) {
 	return c.Value, true
 }
 
-// EachHeader calls fn with every field, in order, until it returns false.
+// EachHeader calls fn with every field, in the order of the head, until fn returns false.
 func (r *Request) EachHeader(fn func(name, value []byte) bool) {
 	for i := range r.fields {
 		if f := &r.fields[i]; !fn(r.name(f), r.value(f)) {

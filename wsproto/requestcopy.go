@@ -5,9 +5,9 @@ import "unsafe"
 // Head returns the head that the request was parsed from. The request is a view into it.
 func (r *Request) Head() []byte { return r.head }
 
-// CopyTo makes dst a request of its own, without parsing anything again: one whose byte slices are views
-// into head, which must have the content of r.Head. It allocates only where dst has seen no request with
-// as many fields.
+// CopyTo makes dst a request of its own, without parsing anything again: one whose byte slices are
+// views into head, which must have the content of r.Head. It allocates only where dst has seen no
+// request with as many fields.
 func (r *Request) CopyTo(dst *Request, head []byte) {
 	fields := append(dst.fields[:0], r.fields...)
 	*dst = *r
@@ -18,8 +18,8 @@ func (r *Request) CopyTo(dst *Request, head []byte) {
 	}
 }
 
-// rebase returns the view into to that v is into from. What is not a view, such as a path that the request
-// lacks, stays as it is.
+// rebase returns the view into to that v is into from. What is not a view, such as a path that the
+// request lacks, stays as it is.
 func rebase(v, from, to []byte) []byte {
 	if v == nil || len(from) == 0 {
 		return v

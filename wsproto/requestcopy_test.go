@@ -19,7 +19,8 @@ func describe(r *wsproto.Request) string {
 	return s
 }
 
-// A copy says what the request says, also when the head that this was parsed from is another's by now.
+// A copy says what the request says, also when the head that this was parsed from is another's by
+// now.
 func TestRequestCopyTo(t *testing.T) {
 	const rest = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -50,7 +51,8 @@ func TestRequestCopyTo(t *testing.T) {
 	}
 }
 
-// A copy of a copy, and into the same bytes, is one too; with room for its fields it costs no allocation.
+// A copy of a copy, and into the same bytes, is one too; with room for its fields it costs no
+// allocation.
 func TestRequestCopyToAllocatesNothing(t *testing.T) {
 	head := []byte("GET / HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n")
 	var r, a, b wsproto.Request

@@ -5,18 +5,19 @@ import (
 	"strconv"
 )
 
-// Response is an answer to a request that does not become a WebSocket connection: that of a
-// caller that answers plain HTTP, or refuses a handshake with more than a RequestError says.
+// Response is the answer to a request that does not become a WebSocket connection. Callers use it
+// to answer plain HTTP, or to refuse a handshake with more than a RequestError can say.
 type Response struct {
 	Status int // 200-599
-	// Header is sent in this order. Connection, Content-Length and Transfer-Encoding are
-	// not the caller's; 426 gets the fields that RFC 9110 and RFC 6455 demand.
+	// Header is sent in this order. AppendResponse adds Connection and Content-Length itself, and
+	// to a 426 the fields that RFC 9110 and RFC 6455 demand. It refuses these fields, and
+	// Transfer-Encoding, from the caller.
 	Header []Field
-	Body   []byte // not sent where the status or the method has none
+	Body   []byte // not sent with 204, 205 and 304, which have none
 }
 
-// ResponseOptions says what a response has beside its content. The zero value is a response to a GET
-// request from a server without a clock.
+// ResponseOptions says what a response has beside its content. The zero value is a response to a
+// GET request from a server without a clock.
 type ResponseOptions struct {
 	// Date is the value of the Date field, see DateFormatter. A server with a clock must send one
 	// (RFC 9110 §6.6.1). Without it, or where Response.Header has one, the field is left out.
@@ -27,8 +28,9 @@ type ResponseOptions struct {
 	OmitBody bool
 }
 
-// AppendResponse appends the complete HTTP/1.1 response. The caller must close the connection behind
-// it, see AppendRefusal. If the response is not valid it appends nothing and returns ErrInternal.
+// AppendResponse appends the complete HTTP/1.1 response. The caller must close the connection
+// behind it, see AppendRefusal. If the response is not valid it appends nothing and returns
+// ErrInternal.
 func AppendResponse(dst []byte, r *Response, o ResponseOptions) ([]byte, error) {
 	if r.Status < 200 || r.Status > 599 {
 		return dst, ErrInternal

@@ -11,33 +11,31 @@ import (
 // Field is a header field of a response.
 type Field struct{ Name, Value string }
 
-// Accept says on what terms a handshake is accepted. The zero value, like nil,
-// accepts it with no subprotocol and no extra fields.
+// Accept says on what terms a handshake is accepted. The zero value, like nil, accepts it without a
+// subprotocol, extra fields and compression.
 type Accept struct {
-	// Subprotocols are what the server speaks, in order of its preference. The
-	// first one that the client offered is chosen.
+	// Subprotocols are those that the server speaks, in the order of its preference. Upgrade
+	// chooses the first one that the client offers.
 	Subprotocols []string
-	// Header is appended to the response. Its names must be tokens and none of
-	// those the handshake itself is made of; its values must have no control
-	// characters.
+	// Header is added to the response. Its names must be tokens, and not those of fields that the
+	// handshake itself has. Its values must not have control characters.
 	Header []Field
-	// Date is the value of the Date field, see DateFormatter. Without it, or where Header has one, the
-	// field is left out.
+	// Date is the value of the Date field, see DateFormatter. Without it, or where Header has one,
+	// the field is left out.
 	Date []byte
-	// Deflate accepts an offer of permessage-deflate (RFC 7692) that can be met, without
-	// context takeover in either direction. Any other is declined.
+	// Deflate accepts the first valid offer of permessage-deflate (RFC 7692), without context
+	// takeover in either direction. Other offers are declined.
 	Deflate bool
 }
 
-// Agreement is what a handshake has settled. It does not refer to the request.
+// Agreement is what client and server have agreed on. It does not refer to the request.
 type Agreement struct {
 	Subprotocol string // one of Accept.Subprotocols, or empty
 	Deflate     bool   // permessage-deflate is in use
 	WindowBits  int    // with Deflate: the largest window of messages to the client, see Deflater.Take
 }
 
-// Upgrader answers checked requests. It is reusable, one per worker, and not safe
-// for concurrent use.
+// Upgrader accepts handshakes. It may be used again and again, but by one goroutine at a time.
 type Upgrader struct {
 	ws      ws.Upgrader
 	mem     memory
@@ -57,9 +55,9 @@ func NewUpgrader() *Upgrader {
 	return u
 }
 
-// Upgrade runs the zero-copy Upgrader of gobwas/ws over the head of r and appends the response, 101,
-// to dst. The request must have passed ParseRequest and CheckUpgrade, and its head must be unchanged.
-// If Upgrade returns an error, which wraps a *RequestError, it has appended nothing.
+// Upgrade runs the zero-copy Upgrader of gobwas/ws over the head of r and appends the response,
+// 101, to dst. The request must have passed ParseRequest and CheckUpgrade, and its head must be
+// unchanged. If Upgrade returns an error, which wraps a *RequestError, it has appended nothing.
 func (u *Upgrader) Upgrade(dst []byte, r *Request, a *Accept) ([]byte, Agreement, error) {
 	u.chosen, u.header, u.date, u.deflate = "", nil, nil, deflateTerms{}
 	if a != nil {

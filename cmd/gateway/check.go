@@ -12,11 +12,12 @@ import (
 // maxHeadLimit bounds -max-head and -max-target, in bytes.
 const maxHeadLimit = 1 << 20
 
-// minInbound returns what the head of one request takes at most, in bytes. That is its buffer, and one
-// twice as large to which it moves when a byte too many comes.
+// minInbound returns what the head of one request takes at most, in bytes. That is its buffer, and
+// one twice as large to which it moves when a byte too many comes.
 func minInbound(l *wsproto.HeadLimits) int64 { return 3 * int64(l.MaxBytes) }
 
-// check refuses values that mean nothing, or that the gateway could not start with. It names the flag.
+// check refuses values that mean nothing, or that the gateway could not start with. It names the
+// flag.
 func (f *flags) check() error {
 	if f.config.admin == "" {
 		return errors.New("invalid value for flag -admin: empty, give host:port, such as 127.0.0.1:8081")

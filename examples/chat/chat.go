@@ -23,8 +23,8 @@ var word = regexp.MustCompile(`^[\pL\pN_-]{1,24}$`)
 // chat is the handler. Each room is a channel of the server, which holds its members.
 type chat struct{ srv *session.Server }
 
-// member is one session in a room: its Session.Value, from admit until OnClose has returned. Only calls
-// of its handler use it, and they come one at a time, so it needs no lock.
+// member is one session in a room: its Session.Value, from admit until OnClose has returned. Only
+// calls of its handler use it, and they come one at a time, so it needs no lock.
 type member struct {
 	name, room string
 	tokens     float64 // messages it may send now
@@ -42,10 +42,12 @@ func (m *member) mayTalk(now time.Time) bool {
 	return true
 }
 
-// admit decides about a handshake: before a session exists, and with an HTTP status if it is not to.
+// admit decides about a handshake: before a session exists, and with an HTTP status if it is not
+// to.
 func (c *chat) admit(u *session.Upgrade) error {
-	// Without this any page on the web could talk here in the name of whoever looks at it. Where the name of
-	// the service is known, Route.Origins does that, and holds against DNS rebinding too.
+	// Without this any page on the web could talk here in the name of whoever looks at it. Where
+	// the name of the service is known, Route.Origins does that, and holds against DNS rebinding
+	// too.
 	if err := session.SameOrigin(u); err != nil {
 		return err
 	}

@@ -34,7 +34,8 @@ type event struct {
 type board struct {
 	live *session.Server
 
-	// mu is held while an event is published too. So the events come in the order of what they tell.
+	// mu is held while an event is published too. So the events come in the order of what they
+	// tell.
 	mu    sync.Mutex
 	last  int
 	notes []note

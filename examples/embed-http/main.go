@@ -33,8 +33,8 @@ func main() {
 	}
 }
 
-// newSite returns the handler of the whole site. The session.Server serves its WebSocket clients. It is
-// running, and has no listener of its own: it takes its connections over from net/http.
+// newSite returns the handler of the whole site. The session.Server serves its WebSocket clients.
+// It is running, and has no listener of its own: it takes its connections over from net/http.
 func newSite(log *slog.Logger) (http.Handler, *session.Server, error) {
 	b := new(board)
 	live, err := session.NewServer(session.Config{
@@ -96,8 +96,8 @@ func run(listen string) error {
 	}
 }
 
-// shutdown ends both servers. http.Server.Shutdown waits for ordinary requests, and knows nothing of
-// connections that were taken over: session.Server.Shutdown closes those, with 1001.
+// shutdown ends both servers. http.Server.Shutdown waits for ordinary requests, and knows nothing
+// of connections that were taken over: session.Server.Shutdown closes those, with 1001.
 func shutdown(srv *http.Server, live *session.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

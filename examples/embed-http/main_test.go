@@ -17,7 +17,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// net/http waits for half a second before it closes a connection with a body that was too large.
+	// net/http waits for half a second before it closes a connection with a body that was too
+	// large.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
 

@@ -15,8 +15,8 @@ var (
 // maxCode is the length of the longest Huffman code in bits.
 const maxCode = 15
 
-// code is a canonical Huffman code (§3.2.2): the symbols in the order of their codes, and how many codes
-// there are of each length.
+// code is a canonical Huffman code (§3.2.2): the symbols in the order of their codes, and how many
+// codes there are of each length.
 type code struct {
 	count   [maxCode + 1]int
 	symbols []int
@@ -61,8 +61,8 @@ var (
 	}()
 )
 
-// symbol takes one symbol. The codes of each length are consecutive numbers, so that it is enough to know
-// the first of them.
+// symbol takes one symbol. The codes of each length are consecutive numbers, so that it is enough
+// to know the first of them.
 func (s *stream) symbol(c *code) int {
 	value, first, index := 0, 0, 0
 	for n := 1; n <= maxCode; n++ {

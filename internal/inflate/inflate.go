@@ -1,6 +1,6 @@
-// Package inflate decompresses DEFLATE (RFC 1951) as a peer with a small window does. The inflaters of
-// the standard library and of klauspost/compress always have a window of 32 KiB, and so cannot show that
-// a sender keeps to less.
+// Package inflate decompresses DEFLATE (RFC 1951) as a peer with a small window does. The inflaters
+// of the standard library and of klauspost/compress always have a window of 32 KiB, and so cannot
+// show that a sender keeps to less.
 //
 // It is for tests and the conformance runner. It is written for clarity, not for speed.
 package inflate
@@ -25,9 +25,9 @@ func (e *WindowError) Error() string {
 	return fmt.Sprintf("inflate: a reference %d bytes back, the window has %d", e.Distance, e.Window)
 }
 
-// Stream decompresses the blocks of p, up to a final block or the end of p, and returns their content.
-// History is what came before, and may be referred to. The window is its size in bytes. A reference
-// beyond it is a *WindowError, one beyond the beginning ErrCorrupt.
+// Stream decompresses the blocks of p, up to a final block or the end of p, and returns their
+// content. History is what came before, and may be referred to. The window is its size in bytes. A
+// reference beyond it is a *WindowError, one beyond the beginning ErrCorrupt.
 func Stream(p, history []byte, window int) ([]byte, error) {
 	s := &stream{in: p, out: slices.Clone(history), window: window}
 	for !s.atEnd() {

@@ -199,8 +199,8 @@ func noServerContext(s *session, d *wire.Deflate) {
 	}
 }
 
-// smallWindowCases send what a compressor with a larger window would refer back to. Their answers are read
-// with a window of exactly the size that was agreed on.
+// smallWindowCases send what a compressor with a larger window would refer back to. Their answers
+// are read with a window of exactly the size that was agreed on.
 func smallWindowCases() (out []*testCase) {
 	obeyed := family{"D4", "RFC 7692 7.1.2.1", "A server that takes an offer with server_max_window_bits uses no larger window."}
 	served := family{"D4", "RFC 7692 7.1.2.1", "Clients with little memory ask for a small window. A server may decline, but then they are served without compression."}
@@ -222,8 +222,8 @@ func smallWindowCases() (out []*testCase) {
 	return out
 }
 
-// someCompressed wants a message back in compressed form, if compression was agreed on. A server that is
-// short of compressors may send some as they are.
+// someCompressed wants a message back in compressed form, if compression was agreed on. A server
+// that is short of compressors may send some as they are.
 func someCompressed(payload string) step {
 	return func(s *session) {
 		if s.Deflate == nil {
