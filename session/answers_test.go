@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -22,7 +23,7 @@ const handshake = "GET /path HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgra
 // A route that takes too long to decide about a request is not the client's fault.
 func TestSlowUpgradeIsNotTheClients(t *testing.T) {
 	fails, asked, leave := make(chan session.Failure, 1), make(chan bool), make(chan bool)
-	srv, addr := start(t, session.Config{
+	srv, addr := wstest.Serve(t, session.Config{
 		HandshakeTimeout: time.Second,
 		OnFail: func(f session.Failure) {
 			if f.Request == nil || string(f.Request.Path) != "/path" {
@@ -54,7 +55,7 @@ func TestSlowUpgradeIsNotTheClients(t *testing.T) {
 // What is wrong with an answer of a route is found in the log.
 func TestWrongHeaderIsLogged(t *testing.T) {
 	var log lines
-	_, addr := start(t, session.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Routes: []session.Route{{
+	_, addr := wstest.Serve(t, session.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Routes: []session.Route{{
 		Path: "/", Mode: session.NeverBlocks,
 		Handler: session.Echo{},
 		OnUpgrade: func(u *session.Upgrade) error {
@@ -72,7 +73,7 @@ func TestWrongHeaderIsLogged(t *testing.T) {
 
 // A HEAD request whose handler ends the goroutine has no effect on the answer to another client.
 func TestHeadIsForgotten(t *testing.T) {
-	_, addr := start(t, session.Config{
+	_, addr := wstest.Serve(t, session.Config{
 		HandshakeTimeout: time.Second,
 		Reactor:          netpoll.Config{Workers: 1, InlineBatch: netpoll.NoInline},
 		Routes:           []session.Route{{Path: "/", Mode: session.NeverBlocks, HTTP: func(*wsproto.Request) *wsproto.Response { runtime.Goexit(); return nil }}},
@@ -104,7 +105,7 @@ func TestAccessLogOfUnixSocket(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
 	cfg.AccessLog = slog.New(slog.NewTextHandler(&access, nil))
 	dialUnix(t, cfg)
-	eventually(t, func() bool { return strings.Contains(access.String(), "remote=unix ") })
+	wstest.Eventually(t, func() bool { return strings.Contains(access.String(), "remote=unix ") }, "the access log has an address of a unix socket")
 }
 
 // What is published on a server that was closed before it was started is dropped, and does not wait.

@@ -6,12 +6,13 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
 
 // pingPong sends a masked frame and reads the echo, with no allocation of its own.
 type pingPong struct {
-	c          *client
+	c          *wstest.Client
 	frame, got []byte
 }
 
@@ -29,7 +30,7 @@ func newPingPong(tb testing.TB, size int, inline bool) *pingPong {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = s.Close() })
-	c := dial(tb, addr.String(), "/")
+	c := wstest.Dial(tb, addr.String(), "/")
 	payload := bytes.Repeat([]byte("ä"), size/2)
 	answer := ws.MustCompileFrame(ws.NewTextFrame(payload))
 	return &pingPong{c, ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame(payload))), make([]byte, len(answer))}
@@ -37,12 +38,12 @@ func newPingPong(tb testing.TB, size int, inline bool) *pingPong {
 
 func (p *pingPong) round() {
 	if _, err := p.c.Conn.Write(p.frame); err != nil {
-		p.c.t.Fatal(err)
+		p.c.Fatal(err)
 	}
 	for n := 0; n < len(p.got); {
 		k, err := p.c.Conn.Read(p.got[n:])
 		if err != nil {
-			p.c.t.Fatal(err)
+			p.c.Fatal(err)
 		}
 		n += k
 	}

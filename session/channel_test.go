@@ -10,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -19,10 +20,10 @@ func textMessage(format string, args ...any) *session.Prepared {
 }
 
 // members opens n sessions that have joined a channel.
-func members(t *testing.T, srv *session.Server, addr, channel string, n int, opened chan session.Session) (cs []*client, ss []session.Session) {
+func members(t *testing.T, srv *session.Server, addr, channel string, n int, opened chan session.Session) (cs []*wstest.Client, ss []session.Session) {
 	t.Helper()
 	for range n {
-		cs = append(cs, dial(t, addr, "/"))
+		cs = append(cs, wstest.Dial(t, addr, "/"))
 		s := <-opened
 		if err := s.Join(channel); err != nil {
 			t.Fatal(err)
@@ -42,7 +43,7 @@ func opener() (session.Config, chan session.Session) {
 
 func TestChannel(t *testing.T) {
 	cfg, opened := opener()
-	srv, addr := start(t, cfg)
+	srv, addr := wstest.Serve(t, cfg)
 	cs, ss := members(t, srv, addr, "news", 5, opened)
 
 	if err := ss[0].Join("news"); err != nil || srv.MemberCount("news") != 5 {
@@ -61,12 +62,12 @@ func TestChannel(t *testing.T) {
 	ss[2].Leave("never joined")
 	publish("news", "three", session.Published{Sequence: 3, Reached: 4})
 	for i, c := range cs {
-		c.want(ws.OpText, "one")
+		c.Want(ws.OpText, "one")
 		if i != 1 && i != 3 {
-			c.want(ws.OpText, "two")
+			c.Want(ws.OpText, "two")
 		}
 		if i != 2 {
-			c.want(ws.OpText, "three")
+			c.Want(ws.OpText, "three")
 		}
 	}
 	if got := slices.Collect(srv.Members("news")); len(got) != 4 || slices.Contains(got, ss[2]) {
@@ -88,9 +89,9 @@ func TestChannel(t *testing.T) {
 
 	// Membership ends with the session.
 	_ = ss[0].Close(1000, "")
-	cs[0].send(ws.NewCloseFrame(nil))
-	cs[0].wantClose(1000)
-	eventually(t, func() bool { return srv.MemberCount("news") == 3 && srv.MemberCount("other") == 0 })
+	cs[0].Send(ws.NewCloseFrame(nil))
+	cs[0].WantClose(1000)
+	wstest.Eventually(t, func() bool { return srv.MemberCount("news") == 3 && srv.MemberCount("other") == 0 }, "news has three members and other has none")
 	if err := ss[0].Join("news"); !errors.Is(err, session.ErrClosed) {
 		t.Errorf("joining after the end: %v", err)
 	}
@@ -102,8 +103,8 @@ func TestChannel(t *testing.T) {
 func TestChannelNames(t *testing.T) {
 	cfg, opened := opener()
 	cfg.SessionChannels = 3
-	srv, addr := start(t, cfg)
-	dial(t, addr, "/")
+	srv, addr := wstest.Serve(t, cfg)
+	wstest.Dial(t, addr, "/")
 	s := <-opened
 	for _, name := range []string{"", strings.Repeat("x", session.MaxChannelName+1), "a\u0085b", "a\x00b", "a\nb", "\x7f", "\xff"} {
 		if err := s.Join(name); !errors.Is(err, session.ErrChannelName) {
@@ -138,7 +139,7 @@ func TestPublishOrder(t *testing.T) {
 	const clients, publishers, messages = 100, 3, 300 // more than a slice
 	cfg, opened := opener()
 	cfg.Reactor.QueueBytes, cfg.Reactor.QueueMessages = 8<<20, 10_000
-	srv, addr := start(t, cfg)
+	srv, addr := wstest.Serve(t, cfg)
 	cs, _ := members(t, srv, addr, "c", clients, opened)
 	_, extra := members(t, srv, addr, "d", 20, opened)
 
@@ -169,7 +170,7 @@ func TestPublishOrder(t *testing.T) {
 		all.Go(func() {
 			var next [publishers]int
 			for range publishers * messages {
-				f := c.read()
+				f := c.Read()
 				var p, i int
 				if _, err := fmt.Sscan(string(f.Payload), &p, &i); err != nil || i != next[p] {
 					t.Errorf("%q, want %d of that publisher", f.Payload, next[p])
@@ -187,10 +188,10 @@ func TestPublishOrder(t *testing.T) {
 // Channels and subscriptions that are over leave nothing behind.
 func TestChannelChurn(t *testing.T) {
 	cfg, opened := opener()
-	srv, addr := start(t, cfg)
+	srv, addr := wstest.Serve(t, cfg)
 	var all sync.WaitGroup
 	for range 8 {
-		c := dial(t, addr, "/")
+		c := wstest.Dial(t, addr, "/")
 		s := <-opened
 		all.Go(func() {
 			for i := range 500 {
@@ -202,7 +203,7 @@ func TestChannelChurn(t *testing.T) {
 		})
 	}
 	all.Wait()
-	eventually(t, func() bool { return srv.Stats().Sessions == 0 })
+	wstest.Becomes(t, func() int { return srv.Stats().Sessions }, 0, "open sessions")
 	for name, n := range srv.Channels() {
 		t.Errorf("channel %s with %d members is left", name, n)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
 
@@ -26,9 +27,9 @@ func ended(t *testing.T, ctx context.Context) {
 // A call that may block, and waits for something on behalf of a client, ends when the client is gone,
 // although it is not read from.
 func TestContextOfBlockingCall(t *testing.T) {
-	for name, leave := range map[string]func(*client){
-		"FIN": func(c *client) { _ = c.Conn.(interface{ CloseWrite() error }).CloseWrite() },
-		"RST": func(c *client) {
+	for name, leave := range map[string]func(*wstest.Client){
+		"FIN": func(c *wstest.Client) { _ = c.Conn.(interface{ CloseWrite() error }).CloseWrite() },
+		"RST": func(c *wstest.Client) {
 			_ = c.Conn.(interface{ SetLinger(int) error }).SetLinger(0)
 			c.Close()
 		},
@@ -36,7 +37,7 @@ func TestContextOfBlockingCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began, returned := make(chan struct{}), make(chan context.Context, 1)
 			closed := make(ends, 1)
-			_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.HandlerFuncs{
+			_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.HandlerFuncs{
 				Message: func(s session.Session, _ session.Message) {
 					ctx := s.Context()
 					close(began)
@@ -48,8 +49,8 @@ func TestContextOfBlockingCall(t *testing.T) {
 				},
 				Close: func(_ session.Session, info session.CloseInfo) { closed <- info },
 			}}}})
-			c := dial(t, addr, "/")
-			c.text("x")
+			c := wstest.Dial(t, addr, "/")
+			c.SendText("x")
 			<-began
 			leave(c)
 			ended(t, <-returned)
@@ -61,12 +62,12 @@ func TestContextOfBlockingCall(t *testing.T) {
 // The context is one for as long as the session lives, and has ended when OnClose is called.
 func TestContextEndsWithSession(t *testing.T) {
 	opened, closed := make(chan session.Session, 1), make(chan error, 1)
-	_, addr := start(t, session.Config{Routes: []session.Route{{
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{
 		Path: "/", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 			Open:  func(s session.Session, _ *session.Request) { opened <- s },
 			Close: func(s session.Session, _ session.CloseInfo) { closed <- s.Context().Err() },
 		}}}})
-	c := dial(t, addr, "/")
+	c := wstest.Dial(t, addr, "/")
 	s := <-opened
 	ctx := s.Context()
 	if again := s.Context(); ctx.Err() != nil || again != ctx {
@@ -87,7 +88,7 @@ func TestContextEndsWithSession(t *testing.T) {
 // The context of a decision ends when nobody waits for it any more.
 func TestContextOfUpgrade(t *testing.T) {
 	asked, returned := make(chan struct{}), make(chan error, 1)
-	_, addr := start(t, session.Config{HandshakeTimeout: time.Minute, Routes: []session.Route{{
+	_, addr := wstest.Serve(t, session.Config{HandshakeTimeout: time.Minute, Routes: []session.Route{{
 		Path: "/", Handler: session.Echo{},
 		OnUpgrade: func(u *session.Upgrade) error {
 			close(asked)

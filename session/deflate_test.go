@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -38,23 +39,23 @@ func decompressed(t testing.TB, p []byte) string {
 	return string(out)
 }
 
-func (c *client) sendDeflated(op ws.OpCode, p []byte) {
-	c.t.Helper()
-	f := ws.NewFrame(op, true, compressed(c.t, p))
+func sendDeflated(c *wstest.Client, op ws.OpCode, p []byte) {
+	c.Helper()
+	f := ws.NewFrame(op, true, compressed(c.TB, p))
 	f.Header.Rsv = rsv1
-	c.send(f)
+	c.Send(f)
 }
 
 // wantDeflated reads a message and reports whether it came compressed.
-func (c *client) wantMessage(op ws.OpCode, payload string) (deflated bool) {
-	c.t.Helper()
-	f := c.read()
+func wantMessage(c *wstest.Client, op ws.OpCode, payload string) (deflated bool) {
+	c.Helper()
+	f := c.Read()
 	got := string(f.Payload)
 	if f.Header.Rsv == rsv1 {
-		got = decompressed(c.t, f.Payload)
+		got = decompressed(c.TB, f.Payload)
 	}
 	if f.Header.OpCode != op || got != payload {
-		c.t.Fatalf("read opcode %v %.100q, want %v %.100q", f.Header.OpCode, got, op, payload)
+		c.Fatalf("read opcode %v %.100q, want %v %.100q", f.Header.OpCode, got, op, payload)
 	}
 	return f.Header.Rsv == rsv1
 }
@@ -64,23 +65,23 @@ func deflating(h session.Handler) session.Config {
 }
 
 func TestDeflateEcho(t *testing.T) {
-	s, addr := start(t, deflating(session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
+	s, addr := wstest.Serve(t, deflating(session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
 		if !s.Deflated() {
 			t.Error("not deflated")
 		}
 		_ = s.Send(m.Opcode, m.Data)
 	}}))
-	c := dialWith(t, addr, "/", offerDeflate)
+	c := wstest.DialWith(t, addr, "/", offerDeflate)
 	for _, n := range []int{0, 1, 511, 512, 5000, 65536, 1 << 20} {
 		msg := strings.Repeat("0123456789abcdef", n/16+1)[:n]
 		for _, op := range []ws.OpCode{ws.OpText, ws.OpBinary} {
-			go c.sendDeflated(op, []byte(msg))
-			if got := c.wantMessage(op, msg); got != (n >= 512) {
+			go sendDeflated(c, op, []byte(msg))
+			if got := wantMessage(c, op, msg); got != (n >= 512) {
 				t.Errorf("%d bytes: compressed %v", n, got)
 			}
 		}
-		go c.text(msg) // a message may come as it is
-		c.wantMessage(ws.OpText, msg)
+		go c.SendText(msg) // a message may come as it is
+		wantMessage(c, ws.OpText, msg)
 	}
 	st := s.Stats().Deflate
 	if st.Sessions != 1 || st.Received != 14 || st.Sent != 12 || st.ReceivedBytes <= 20*st.ReceivedWire || st.SentBytes <= 20*st.SentWire {
@@ -90,18 +91,18 @@ func TestDeflateEcho(t *testing.T) {
 	// Without an offer nothing is compressed, and RSV1 is not allowed.
 	plain := connect(t, addr, "/")
 	defer plain.Close()
-	plain.sendDeflated(ws.OpText, []byte("a"))
-	plain.wantClose(1002)
+	sendDeflated(plain, ws.OpText, []byte("a"))
+	plain.WantClose(1002)
 	c.Close()
-	eventually(t, func() bool { return s.Stats().Deflate.Sessions == 0 })
+	wstest.Becomes(t, func() int { return s.Stats().Deflate.Sessions }, 0, "sessions with compression")
 }
 
 // Messages that inflate a thousandfold are worked off over several turns, whole and in order.
 func TestDeflateManyBombs(t *testing.T) {
-	_, addr := start(t, deflating(session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
+	_, addr := wstest.Serve(t, deflating(session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
 		_ = s.SendBinary(m.Data[:1])
 	}}))
-	c := dialWith(t, addr, "/", offerDeflate)
+	c := wstest.DialWith(t, addr, "/", offerDeflate)
 	var all bytes.Buffer
 	for i := range 20 {
 		f := ws.NewFrame(ws.OpBinary, true, compressed(t, bytes.Repeat([]byte{byte(i)}, 1<<20)))
@@ -112,10 +113,10 @@ func TestDeflateManyBombs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 20 {
-		c.want(ws.OpBinary, string([]byte{byte(i)}))
+		c.Want(ws.OpBinary, string([]byte{byte(i)}))
 	}
-	c.sendDeflated(ws.OpBinary, make([]byte, 1<<20+1))
-	c.wantClose(1009)
+	sendDeflated(c, ws.OpBinary, make([]byte, 1<<20+1))
+	c.WantClose(1009)
 }
 
 // A broadcast reaches sessions with and without compression; those with share one frame.
@@ -123,13 +124,13 @@ func TestDeflateBroadcast(t *testing.T) {
 	b := session.NewBroadcast()
 	cfg := deflating(b)
 	cfg.Deflate.Compressors = 1
-	s, addr := start(t, cfg)
-	var zipped, plain []*client
+	s, addr := wstest.Serve(t, cfg)
+	var zipped, plain []*wstest.Client
 	for range 5 {
-		zipped = append(zipped, dialWith(t, addr, "/", offerDeflate))
-		plain = append(plain, dial(t, addr, "/"))
+		zipped = append(zipped, wstest.DialWith(t, addr, "/", offerDeflate))
+		plain = append(plain, wstest.Dial(t, addr, "/"))
 	}
-	eventually(t, func() bool { return s.Stats().Sessions == 10 })
+	wstest.Becomes(t, func() int { return s.Stats().Sessions }, 10, "open sessions")
 	large, small := strings.Repeat("large ", 200), "small"
 	m := session.Prepare(wsproto.OpText, []byte(large))
 	var senders sync.WaitGroup
@@ -140,16 +141,16 @@ func TestDeflateBroadcast(t *testing.T) {
 	b.Send(session.Prepare(wsproto.OpText, []byte(small)))
 	for range 4 {
 		for _, c := range zipped {
-			c.wantMessage(ws.OpText, large)
+			wantMessage(c, ws.OpText, large)
 		}
 		for _, c := range plain {
-			if c.wantMessage(ws.OpText, large) {
+			if wantMessage(c, ws.OpText, large) {
 				t.Error("compressed for a client that did not ask for it")
 			}
 		}
 	}
 	for _, c := range append(zipped, plain...) {
-		if c.wantMessage(ws.OpText, small) {
+		if wantMessage(c, ws.OpText, small) {
 			t.Error("compressed below the threshold")
 		}
 	}
@@ -162,18 +163,18 @@ func TestDeflateBroadcast(t *testing.T) {
 func TestDeflateBound(t *testing.T) {
 	cfg := deflating(session.Echo{})
 	cfg.Deflate.Sessions = 2
-	s, addr := start(t, cfg)
+	s, addr := wstest.Serve(t, cfg)
 	big := strings.Repeat("a", 1000)
-	echo := func(c *client) bool {
-		c.text(big)
-		return c.wantMessage(ws.OpText, big)
+	echo := func(c *wstest.Client) bool {
+		c.SendText(big)
+		return wantMessage(c, ws.OpText, big)
 	}
-	a, b := dialWith(t, addr, "/", offerDeflate), dialWith(t, addr, "/", offerDeflate)
+	a, b := wstest.DialWith(t, addr, "/", offerDeflate), wstest.DialWith(t, addr, "/", offerDeflate)
 	if !echo(a) || !echo(b) {
 		t.Error("not compressed")
 	}
 	for range 3 {
-		c := dialWith(t, addr, "/", offerDeflate)
+		c := wstest.DialWith(t, addr, "/", offerDeflate)
 		if echo(c) {
 			t.Error("a third one")
 		}
@@ -183,21 +184,21 @@ func TestDeflateBound(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	a.Close()
-	eventually(t, func() bool { return s.Stats().Deflate.Sessions == 1 })
-	if !echo(dialWith(t, addr, "/", offerDeflate)) {
+	wstest.Becomes(t, func() int { return s.Stats().Deflate.Sessions }, 1, "sessions with compression")
+	if !echo(wstest.DialWith(t, addr, "/", offerDeflate)) {
 		t.Error("the place that has become free is not given")
 	}
 }
 
 // Text that is not UTF-8, and what is no DEFLATE, end with 1007.
 func TestDeflateInvalid(t *testing.T) {
-	_, addr := start(t, deflating(session.Echo{}))
-	c := dialWith(t, addr, "/", offerDeflate)
-	c.sendDeflated(ws.OpText, []byte("abc\xff"))
-	c.wantClose(1007)
-	c = dialWith(t, addr, "/", offerDeflate)
+	_, addr := wstest.Serve(t, deflating(session.Echo{}))
+	c := wstest.DialWith(t, addr, "/", offerDeflate)
+	sendDeflated(c, ws.OpText, []byte("abc\xff"))
+	c.WantClose(1007)
+	c = wstest.DialWith(t, addr, "/", offerDeflate)
 	f := ws.NewFrame(ws.OpText, true, []byte("\xff\xff\xff"))
 	f.Header.Rsv = rsv1
-	c.send(f)
-	c.wantClose(1007)
+	c.Send(f)
+	c.WantClose(1007)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -47,7 +48,7 @@ func TestTooSlowSeesNoGap(t *testing.T) {
 					t.Errorf("OnError(%v)", err)
 				}
 				for last := uint32(0); ; last++ {
-					f := c.read()
+					f := c.Read()
 					if f.Header.OpCode == ws.OpClose {
 						return
 					}
@@ -69,8 +70,8 @@ func TestFloodAfterClose(t *testing.T) {
 		Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
 	})
 	cfg.Reactor.CloseTimeout = timeout
-	srv, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	srv, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	s := <-opened
 	begin := srv.Now()
 	if err := s.Close(4000, ""); err != nil {
@@ -103,28 +104,28 @@ func TestLargestSettings(t *testing.T) {
 	cfg.ControlBurst, cfg.ControlRate = math.MaxInt, 1
 	cfg.PingInterval, cfg.PingTimeout = 1<<32*time.Millisecond, 1<<32*time.Millisecond // 0 in 32 bits of milliseconds
 	cfg.Reactor.WriteStall = math.MaxInt64
-	srv, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	srv, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	s := <-opened
 	if err := errors.Join(s.SetUser("u"), s.Join("a"), s.Join("b")); err != nil {
 		t.Error(err)
 	}
 	for range 300 { // more than the default burst
-		c.send(ws.NewPingFrame(nil))
-		c.want(ws.OpPong, "")
+		c.Send(ws.NewPingFrame(nil))
+		c.Want(ws.OpPong, "")
 	}
 	begin := srv.Now()
-	eventually(t, func() bool { return srv.Now() > begin+time.Second }) // it has been looked at
-	c.send(ws.NewPingFrame([]byte("end")))
-	c.want(ws.OpPong, "end") // and not a ping
+	wstest.Eventually(t, func() bool { return srv.Now() > begin+time.Second }, "a second has passed for the server") // it has been looked at
+	c.Send(ws.NewPingFrame([]byte("end")))
+	c.Want(ws.OpPong, "end") // and not a ping
 }
 
 func TestBroadcastRefusesWhatIsNoMessage(t *testing.T) {
 	b := session.NewBroadcast()
-	srv, addr := start(t, oneRoute(b))
-	c := dial(t, addr, "/")
-	c.text("in") // OnOpen has returned when it is back
-	c.want(ws.OpText, "in")
+	srv, addr := wstest.Serve(t, oneRoute(b))
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("in") // OnOpen has returned when it is back
+	c.Want(ws.OpText, "in")
 	if err := b.Send(session.Prepare(wsproto.OpPing, nil)); !errors.Is(err, session.ErrPayload) {
 		t.Errorf("a ping: %v", err)
 	}

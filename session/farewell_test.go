@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -18,21 +19,21 @@ import (
 func TestFarewell(t *testing.T) {
 	type end struct {
 		name string
-		do   func(*session.Server, *client) // what the handler does not do itself
-		text string                         // last message, "" for none
-		code wsproto.StatusCode             // in the Close frame behind it
+		do   func(*session.Server, *wstest.Client) // what the handler does not do itself
+		text string                                // last message, "" for none
+		code wsproto.StatusCode                    // in the Close frame behind it
 	}
 	for _, tt := range []end{
-		{"Close", func(_ *session.Server, c *client) { c.text("close") }, "4000 enough", 4000},
-		{"panic", func(_ *session.Server, c *client) { c.text("panic") }, "1011 internal error", 1011},
-		{"no text", func(_ *session.Server, c *client) { c.text("none") }, "", 4001},
-		{"no UTF-8", func(_ *session.Server, c *client) { c.text("no UTF-8") }, "", 4002},
-		{"panicking Farewell", func(_ *session.Server, c *client) { c.text("worse") }, "", 4003},
-		{"client breaks a rule", func(_ *session.Server, c *client) { c.send(ws.NewTextFrame([]byte{0xff})) }, "", 1007},
-		{"client closes", func(_ *session.Server, c *client) {
-			c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "")))
+		{"Close", func(_ *session.Server, c *wstest.Client) { c.SendText("close") }, "4000 enough", 4000},
+		{"panic", func(_ *session.Server, c *wstest.Client) { c.SendText("panic") }, "1011 internal error", 1011},
+		{"no text", func(_ *session.Server, c *wstest.Client) { c.SendText("none") }, "", 4001},
+		{"no UTF-8", func(_ *session.Server, c *wstest.Client) { c.SendText("no UTF-8") }, "", 4002},
+		{"panicking Farewell", func(_ *session.Server, c *wstest.Client) { c.SendText("worse") }, "", 4003},
+		{"client breaks a rule", func(_ *session.Server, c *wstest.Client) { c.Send(ws.NewTextFrame([]byte{0xff})) }, "", 1007},
+		{"client closes", func(_ *session.Server, c *wstest.Client) {
+			c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "")))
 		}, "", 1000},
-		{"Shutdown", func(s *session.Server, _ *client) {
+		{"Shutdown", func(s *session.Server, _ *wstest.Client) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			if err := s.Shutdown(ctx); err != nil {
@@ -42,7 +43,7 @@ func TestFarewell(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ended := make(ends, 2)
-			s, addr := start(t, session.Config{Routes: []session.Route{{
+			s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{
 				Path: "/", Mode: session.NeverBlocks,
 				Handler: session.HandlerFuncs{
 					Message: func(s session.Session, m session.Message) {
@@ -76,20 +77,20 @@ func TestFarewell(t *testing.T) {
 					return fmt.Appendf(nil, "%d %s", code, reason)
 				},
 			}}})
-			c := dial(t, addr, "/")
+			c := wstest.Dial(t, addr, "/")
 			done := make(chan struct{})
 			go func() { defer close(done); tt.do(s, c) }()
 			if tt.text != "" {
-				c.want(ws.OpText, tt.text)
+				c.Want(ws.OpText, tt.text)
 			}
-			f := c.read()
+			f := c.Read()
 			if got, _ := ws.ParseCloseFrameDataUnsafe(f.Payload); f.Header.OpCode != ws.OpClose || wsproto.StatusCode(got) != tt.code {
 				t.Fatalf("read opcode %v %q, want a Close frame with %d", f.Header.OpCode, f.Payload, tt.code)
 			}
 			if tt.name != "client closes" && tt.name != "client breaks a rule" {
-				c.send(f) // the answer
+				c.Send(f) // the answer
 			}
-			c.wantEOF()
+			c.WantEOF()
 			<-done
 			if info := <-ended; info.Code != tt.code {
 				t.Errorf("OnClose(%+v)", info)
@@ -112,18 +113,18 @@ func TestFarewell(t *testing.T) {
 // The Close frame is sent even if Farewell ends the goroutine.
 func TestFarewellGoexit(t *testing.T) {
 	opened := make(chan session.Session, 1)
-	_, addr := start(t, session.Config{Routes: []session.Route{{
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{
 		Path: "/", Mode: session.NeverBlocks,
 		Handler:  session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }},
 		Farewell: func(session.Session, wsproto.StatusCode, string) []byte { runtime.Goexit(); return nil },
 	}}})
-	c := dial(t, addr, "/")
+	c := wstest.Dial(t, addr, "/")
 	s := <-opened
 	go s.Close(4000, "")
-	f := c.read()
+	f := c.Read()
 	if got, _ := ws.ParseCloseFrameDataUnsafe(f.Payload); f.Header.OpCode != ws.OpClose || got != 4000 {
 		t.Fatalf("read opcode %v %q, want a Close frame with 4000", f.Header.OpCode, f.Payload)
 	}
-	c.send(f)
-	c.wantEOF()
+	c.Send(f)
+	c.WantEOF()
 }

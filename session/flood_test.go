@@ -8,6 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -22,23 +23,23 @@ func frames(n int, f func(i int) ws.Frame) []byte {
 
 // A hundred pings at once are no flood: all are answered, and the last is answered last.
 func TestPingBurst(t *testing.T) {
-	_, addr := start(t, oneRoute(session.Echo{}))
-	c := dial(t, addr, "/")
+	_, addr := wstest.Serve(t, oneRoute(session.Echo{}))
+	c := wstest.Dial(t, addr, "/")
 	if _, err := c.Write(frames(100, func(i int) ws.Frame { return ws.NewPingFrame(fmt.Append(nil, i)) })); err != nil {
 		t.Fatal(err)
 	}
 	last := -1
 	for last < 99 {
 		var i int
-		if f := c.read(); f.Header.OpCode != ws.OpPong {
+		if f := c.Read(); f.Header.OpCode != ws.OpPong {
 			t.Fatalf("opcode %v", f.Header.OpCode)
 		} else if _, err := fmt.Sscan(string(f.Payload), &i); err != nil || i <= last {
 			t.Fatalf("pong %q after %d", f.Payload, last)
 		}
 		last = i
 	}
-	c.text("still here")
-	c.want(ws.OpText, "still here")
+	c.SendText("still here")
+	c.Want(ws.OpText, "still here")
 }
 
 func TestControlFlood(t *testing.T) {
@@ -50,10 +51,10 @@ func TestControlFlood(t *testing.T) {
 			h, e := recorder()
 			cfg := oneRoute(h)
 			cfg.ControlRate, cfg.ControlBurst, cfg.ControlPatience = 10, 20, 100*time.Millisecond
-			s, addr := start(t, cfg)
-			c := dial(t, addr, "/")
+			s, addr := wstest.Serve(t, cfg)
+			c := wstest.Dial(t, addr, "/")
 			_, _ = c.Write(frames(100, frame))
-			c.wantClose(1008)
+			c.WantClose(1008)
 			e.want(t, session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer})
 			st := s.Stats()
 			if n := st.Evictions["control_flood"]; n != 1 {
@@ -73,15 +74,15 @@ func TestControlFlood(t *testing.T) {
 func TestControlRateStopsReading(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
 	cfg.ControlRate, cfg.ControlBurst = 4, 20
-	s, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	s, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	began := time.Now()
 	_, _ = c.Write(frames(24, func(i int) ws.Frame { return ws.NewPingFrame(fmt.Append(nil, i)) }))
-	c.text("behind them")
+	c.SendText("behind them")
 	for i := range 24 {
-		c.want(ws.OpPong, fmt.Sprint(i))
+		c.Want(ws.OpPong, fmt.Sprint(i))
 	}
-	c.want(ws.OpText, "behind them")
+	c.Want(ws.OpText, "behind them")
 	if took := time.Since(began); took < 750*time.Millisecond { // for three tokens
 		t.Errorf("all were read within %v", took)
 	}
@@ -100,15 +101,15 @@ func TestPingsOfClientThatDoesNotRead(t *testing.T) {
 	cfg := session.Config{Routes: []session.Route{route}, ControlRate: 1, ControlBurst: 2 * pings}
 	cfg.Reactor.QueueBytes = 64 << 20
 	cfg.Reactor.ReadHighWater = 63 << 20 // pings are read although output waits
-	s, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	s, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	big := bytes.Repeat([]byte("x"), 24<<20) // more than the two sockets take
-	c.send(ws.NewBinaryFrame(big))
-	c.send(ws.NewBinaryFrame([]byte("behind it")))
+	c.Send(ws.NewBinaryFrame(big))
+	c.Send(ws.NewBinaryFrame([]byte("behind it")))
 	if _, err := c.Write(frames(pings, func(i int) ws.Frame { return ws.NewPingFrame(fmt.Append(nil, i)) })); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return s.Stats().PingsReceived == pings })
+	wstest.Becomes(t, func() uint64 { return s.Stats().PingsReceived }, pings, "pings received")
 	st := s.Stats()
 	if st.QueueMessages > 3 {
 		t.Errorf("%d messages wait", st.QueueMessages)
@@ -116,16 +117,16 @@ func TestPingsOfClientThatDoesNotRead(t *testing.T) {
 	if st.Superseded != pings-1 {
 		t.Errorf("%d pongs superseded", st.Superseded)
 	}
-	c.want(ws.OpBinary, string(big))
-	c.want(ws.OpPong, fmt.Sprint(pings-1)) // ahead of what waited
-	c.want(ws.OpBinary, "behind it")
+	c.Want(ws.OpBinary, string(big))
+	c.Want(ws.OpPong, fmt.Sprint(pings-1)) // ahead of what waited
+	c.Want(ws.OpBinary, "behind it")
 }
 
 func TestFragmentFlood(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
 	cfg.FragmentRate = 100
 	cfg.Routes[0].MaxFragments = 50
-	s, addr := start(t, cfg)
+	s, addr := wstest.Serve(t, cfg)
 	part := func(i int) ws.Frame { // messages of ten parts of an octet
 		switch i % 10 {
 		case 0:
@@ -135,20 +136,20 @@ func TestFragmentFlood(t *testing.T) {
 		}
 		return ws.NewFrame(ws.OpContinuation, false, []byte("a"))
 	}
-	c := dial(t, addr, "/")
+	c := wstest.Dial(t, addr, "/")
 	if _, err := c.Write(frames(100, part)); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
-		c.want(ws.OpText, "aaaaaaaaaa")
+		c.Want(ws.OpText, "aaaaaaaaaa")
 	}
 	_, _ = c.Write(frames(500, part))
-	c.wantClose(1008)
+	c.WantClose(1008)
 	if n := s.Stats().Evictions["fragment_flood"]; n != 1 {
 		t.Errorf("%d evictions counted", n)
 	}
 	// Fragments of some size are not limited, nor are messages of one frame.
-	c = dial(t, addr, "/")
+	c = wstest.Dial(t, addr, "/")
 	large := bytes.Repeat([]byte("b"), wsproto.TinyFragment)
 	for range 50 {
 		go func() {
@@ -158,11 +159,11 @@ func TestFragmentFlood(t *testing.T) {
 				return f
 			}))
 		}()
-		c.want(ws.OpText, string(bytes.Repeat(large, 10)))
+		c.Want(ws.OpText, string(bytes.Repeat(large, 10)))
 	}
 	for range 300 {
-		c.text("c")
-		c.want(ws.OpText, "c")
+		c.SendText("c")
+		c.Want(ws.OpText, "c")
 	}
 }
 
@@ -171,8 +172,8 @@ func TestFragmentFloodCompressed(t *testing.T) {
 	cfg := deflating(session.Echo{})
 	cfg.FragmentRate = 100
 	cfg.Routes[0].MaxFragments = 50
-	_, addr := start(t, cfg)
-	c := dialWith(t, addr, "/", offerDeflate)
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.DialWith(t, addr, "/", offerDeflate)
 	message := func(n int) []byte {
 		var b bytes.Buffer
 		first := ws.NewFrame(ws.OpText, false, nil)
@@ -183,9 +184,9 @@ func TestFragmentFloodCompressed(t *testing.T) {
 		return b.Bytes()
 	}
 	_, _ = c.Write(message(40))
-	c.want(ws.OpText, "")
+	c.Want(ws.OpText, "")
 	for range 10 {
 		_, _ = c.Write(message(40))
 	}
-	c.wantClose(1008)
+	c.WantClose(1008)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -19,33 +20,33 @@ import (
 func TestGoexitLeavesNothing(t *testing.T) {
 	for name, tt := range map[string]struct {
 		set func(h *session.HandlerFuncs, cfg *session.Config)
-		end func(c *client)
+		end func(c *wstest.Client)
 	}{
 		"OnError, protocol": {
 			func(h *session.HandlerFuncs, _ *session.Config) {
 				h.Error = func(session.Session, error) { runtime.Goexit() }
 			},
-			func(c *client) { _, _ = c.Write([]byte{0xff, 0x80, 0, 0, 0, 0}) },
+			func(c *wstest.Client) { _, _ = c.Write([]byte{0xff, 0x80, 0, 0, 0, 0}) },
 		},
 		"OnError, reset": {
 			func(h *session.HandlerFuncs, _ *session.Config) {
 				h.Error = func(session.Session, error) { runtime.Goexit() }
 			},
-			func(c *client) { _ = c.Conn.(*net.TCPConn).SetLinger(0); c.Close() },
+			func(c *wstest.Client) { _ = c.Conn.(*net.TCPConn).SetLinger(0); c.Close() },
 		},
 		"OnClose, closed": {
 			func(h *session.HandlerFuncs, _ *session.Config) { h.Close = goexitOnClose(h.Close) },
-			func(c *client) { _, _ = c.Write(ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame(nil)))) },
+			func(c *wstest.Client) { _, _ = c.Write(ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame(nil)))) },
 		},
 		"OnClose, reset": {
 			func(h *session.HandlerFuncs, _ *session.Config) { h.Close = goexitOnClose(h.Close) },
-			func(c *client) { _ = c.Conn.(*net.TCPConn).SetLinger(0); c.Close() },
+			func(c *wstest.Client) { _ = c.Conn.(*net.TCPConn).SetLinger(0); c.Close() },
 		},
 		"AccessLog panics": {
 			func(_ *session.HandlerFuncs, cfg *session.Config) {
 				cfg.AccessLog = slog.New(logFunc(func(string) { panic("disk full") }))
 			},
-			func(c *client) { c.Close() },
+			func(c *wstest.Client) { c.Close() },
 		},
 		"AccessLog": {
 			func(_ *session.HandlerFuncs, cfg *session.Config) {
@@ -55,7 +56,7 @@ func TestGoexitLeavesNothing(t *testing.T) {
 					}
 				}))
 			},
-			func(c *client) { c.Close() },
+			func(c *wstest.Client) { c.Close() },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -67,9 +68,9 @@ func TestGoexitLeavesNothing(t *testing.T) {
 			cfg := oneRoute(nil)
 			tt.set(&h, &cfg)
 			cfg.Routes[0].Handler = h
-			srv, addr := start(t, cfg)
+			srv, addr := wstest.Serve(t, cfg)
 			for range 3 {
-				c := dial(t, addr, "/")
+				c := wstest.Dial(t, addr, "/")
 				s := <-opened
 				if s.Value() != nil || s.User() != "" || len(s.Channels()) > 0 {
 					t.Fatalf("a new client has the value %v, the user %q and is in %q", s.Value(), s.User(), s.Channels())
@@ -85,7 +86,7 @@ func TestGoexitLeavesNothing(t *testing.T) {
 				case <-time.After(10 * time.Second):
 					t.Fatal("no OnClose")
 				}
-				eventually(t, func() bool { return srv.Stats().Conns == 0 })
+				wstest.Becomes(t, func() int { return srv.Stats().Conns }, 0, "open connections")
 				if st := srv.Stats(); st.Sessions != 0 || st.Channels.Subscriptions != 0 || srv.MemberCount("room") != 0 {
 					t.Fatalf("%d sessions, %d subscriptions, %d members are left", st.Sessions, st.Channels.Subscriptions, srv.MemberCount("room"))
 				}
@@ -114,17 +115,17 @@ func TestGoexitInMidMessage(t *testing.T) {
 		Ping:    func(session.Session, []byte) bool { runtime.Goexit(); return true },
 	})
 	cfg.Reactor.Workers, cfg.Reactor.Loops = 1, 1
-	srv, addr := start(t, cfg)
-	b := dial(t, addr, "/")
+	srv, addr := wstest.Serve(t, cfg)
+	b := wstest.Dial(t, addr, "/")
 	half := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte("whole"))))
 	_, _ = b.Write(half[:8])
-	eventually(t, func() bool { return srv.Stats().InboundBytes > 0 })
+	wstest.Eventually(t, func() bool { return srv.Stats().InboundBytes > 0 }, "input waits to be complete")
 	held := srv.Stats().InboundBytes
 	for range 5 {
-		a := dial(t, addr, "/")
+		a := wstest.Dial(t, addr, "/")
 		p := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, make([]byte, 20_000))))
 		_, _ = a.Write(append(p, ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(nil)))...))
-		eventually(t, func() bool { return srv.Stats().Conns == 1 })
+		wstest.Becomes(t, func() int { return srv.Stats().Conns }, 1, "open connections")
 		if n := srv.Stats().InboundBytes; n != held {
 			t.Fatalf("%d bytes are held, %d before", n, held)
 		}
@@ -133,9 +134,9 @@ func TestGoexitInMidMessage(t *testing.T) {
 	if m := <-got; m != "whole" {
 		t.Errorf("%q", m)
 	}
-	c := dial(t, addr, "/")
-	c.send(ws.NewFrame(ws.OpContinuation, true, []byte("of nothing")))
-	c.wantClose(1002)
+	c := wstest.Dial(t, addr, "/")
+	c.Send(ws.NewFrame(ws.OpContinuation, true, []byte("of nothing")))
+	c.WantClose(1002)
 	if len(got) > 0 {
 		t.Errorf("a continuation of nothing was delivered as %q", <-got)
 	}
@@ -145,17 +146,17 @@ func TestGoexitInMidMessage(t *testing.T) {
 func TestGoexitOnFail(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
 	cfg.OnFail = func(session.Failure) { runtime.Goexit() }
-	srv, addr := start(t, cfg)
+	srv, addr := wstest.Serve(t, cfg)
 	for range 5 {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, _ = c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n"))
-		eventually(t, func() bool { return srv.Stats().InboundBytes != 0 })
+		wstest.Eventually(t, func() bool { return srv.Stats().InboundBytes != 0 }, "input waits to be complete")
 		_ = c.(*net.TCPConn).SetLinger(0)
 		c.Close()
-		eventually(t, func() bool { return srv.Stats().Conns == 0 && srv.Stats().InboundBytes == 0 })
+		wstest.Eventually(t, func() bool { return srv.Stats().Conns == 0 && srv.Stats().InboundBytes == 0 }, "the connection is gone, with its input")
 	}
 }
 
@@ -165,8 +166,8 @@ func TestGoexitOnMembership(t *testing.T) {
 	cfg := oneRoute(session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }})
 	cfg.MembershipInterval = 10 * time.Millisecond
 	cfg.OnMembership = func(c session.MembershipChange) { told <- c; runtime.Goexit() }
-	srv, addr := start(t, cfg)
-	dial(t, addr, "/")
+	srv, addr := wstest.Serve(t, cfg)
+	wstest.Dial(t, addr, "/")
 	s := <-opened
 	for i, channels := range [][]string{{"a"}, {"b", "c", "d"}} {
 		for _, channel := range channels {
@@ -191,7 +192,7 @@ func TestGoexitOnMembership(t *testing.T) {
 // as its handler has ended the goroutine does so, too.
 func TestGoexitTwice(t *testing.T) {
 	ended := make(ends, 2)
-	srv, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{
+	srv, addr := wstest.Serve(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{
 		Path: "/",
 		Mode: session.MayBlock,
 		Handler: session.HandlerFuncs{
@@ -205,14 +206,14 @@ func TestGoexitTwice(t *testing.T) {
 		},
 		Farewell: func(session.Session, wsproto.StatusCode, string) []byte { runtime.Goexit(); return nil },
 	}}})
-	c := dial(t, addr, "/")
-	c.text("end")
-	c.send(c.read()) // the answer to the Close frame
-	c.wantEOF()
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("end")
+	c.Send(c.Read()) // the answer to the Close frame
+	c.WantEOF()
 	ended.want(t, session.CloseInfo{Code: 1011, Initiator: session.ByServer, Clean: true})
-	other := dial(t, addr, "/")
-	other.text("served")
-	other.want(ws.OpText, "served")
+	other := wstest.Dial(t, addr, "/")
+	other.SendText("served")
+	other.Want(ws.OpText, "served")
 	if b := srv.Stats().Blocking; b.Size != 1 || b.Busy > 1 {
 		t.Errorf("%+v", b)
 	}
@@ -221,11 +222,11 @@ func TestGoexitTwice(t *testing.T) {
 // An OnError that ends the goroutine is not called again for that.
 func TestOnErrorOnce(t *testing.T) {
 	errs, ended := make(chan error, 2), make(ends, 1)
-	_, addr := start(t, oneRoute(session.HandlerFuncs{
+	_, addr := wstest.Serve(t, oneRoute(session.HandlerFuncs{
 		Error: func(_ session.Session, err error) { errs <- err; runtime.Goexit() },
 		Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
 	}))
-	dial(t, addr, "/").Close()
+	wstest.Dial(t, addr, "/").Close()
 	ended.want(t, session.CloseInfo{Code: 1006, Initiator: session.ByTransport})
 	if len(errs) != 1 {
 		t.Errorf("OnError was called %d times", len(errs))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
 
@@ -77,19 +78,19 @@ func TestServeHTTP(t *testing.T) {
 	if body, _ := io.ReadAll(page.Body); string(body) != "page" {
 		t.Errorf("the page is %q, want %q", body, "page")
 	}
-	c := dial(t, addr, "/ws/chat")
-	c.text("hello")
+	c := wstest.Dial(t, addr, "/ws/chat")
+	c.SendText("hello")
 	local := c.LocalAddr().String()
-	c.want(ws.OpText, "alice /chat "+local+" "+local+" hello")
+	c.Want(ws.OpText, "alice /chat "+local+" "+local+" hello")
 	for s := range s.UserSessions("alice") {
 		if err := s.Close(4000, "done"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if f := c.read(); f.Header.OpCode != ws.OpClose {
+	if f := c.Read(); f.Header.OpCode != ws.OpClose {
 		t.Fatalf("a frame with opcode %v, want a Close frame", f.Header.OpCode)
 	}
-	c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(4000, "")))
+	c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(4000, "")))
 	closed.want(t, session.CloseInfo{Code: 4000, Initiator: session.ByServer, Clean: true})
 }
 
@@ -159,7 +160,7 @@ func TestServeHTTPFull(t *testing.T) {
 		Reactor: session.ReactorConfig{MaxConns: 1},
 		Routes:  []session.Route{{Path: "/", Handler: session.Echo{}}},
 	})
-	dial(t, addr, "/ws/")
+	wstest.Dial(t, addr, "/ws/")
 	response, err := http.Get("http://" + addr + "/ws/")
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +174,7 @@ func TestServeHTTPFull(t *testing.T) {
 // Upgrade.HTTPRequest behind the server's own listener is made from the request's head.
 func TestHTTPRequest(t *testing.T) {
 	got := make(chan *http.Request, 1)
-	_, addr := start(t, session.Config{Routes: []session.Route{{
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{
 		Path: "/", Handler: session.Echo{},
 		OnUpgrade: func(u *session.Upgrade) error {
 			r, err := u.HTTPRequest()
@@ -181,7 +182,7 @@ func TestHTTPRequest(t *testing.T) {
 			return err
 		},
 	}}})
-	c := dial(t, addr, "/?token=abc")
+	c := wstest.Dial(t, addr, "/?token=abc")
 	r := <-got
 	if r == nil || r.URL.Query().Get("token") != "abc" || r.RemoteAddr != c.LocalAddr().String() || r.Context() == context.Background() {
 		t.Errorf("request %+v, want the token, the address %s and the upgrade's context", r, c.LocalAddr())

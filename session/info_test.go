@@ -10,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -17,7 +18,7 @@ import (
 func TestRetainedRequest(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	agents := make(chan string, 1)
-	_, addr := start(t, session.Config{Routes: []session.Route{{
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{
 		Path: "/", Mode: session.NeverBlocks, Retain: []string{"Origin", "cookie", "X-List", "Host"}, RetainQuery: true,
 		Handler: session.HandlerFuncs{
 			Open: func(s session.Session, r *wsproto.Request) {
@@ -28,7 +29,7 @@ func TestRetainedRequest(t *testing.T) {
 		},
 		OnUpgrade: func(u *session.Upgrade) error { u.Value = "from " + string(u.Request.RawQuery); return nil },
 	}}})
-	c := dialWith(t, addr, "/room/1?a=b", ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{
+	c := wstest.DialWith(t, addr, "/room/1?a=b", ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{
 		"Origin": {"https://a.com"}, "Cookie": {`x=1; prefs={"a":1}; y=2`, "loose; z=3;"}, "X-List": {"a", "b"}, "User-Agent": {"test"},
 	})})
 	s := <-opened
@@ -55,7 +56,7 @@ func TestRetainedRequest(t *testing.T) {
 		t.Errorf("%v, value %v, query %q", err, s.Value(), s.Query())
 	}
 	c.Close()
-	eventually(t, func() bool { return !s.IsAvailable() && s.Value() == nil && s.Header("Origin") == "" })
+	wstest.Eventually(t, func() bool { return !s.IsAvailable() && s.Value() == nil && s.Header("Origin") == "" }, "the session is gone, with its value and header")
 	if err := s.SetValue(8); !errors.Is(err, session.ErrClosed) {
 		t.Error(err)
 	}
@@ -63,11 +64,11 @@ func TestRetainedRequest(t *testing.T) {
 
 func TestUsers(t *testing.T) {
 	cfg, opened := opener()
-	srv, addr := start(t, cfg)
-	var cs []*client
+	srv, addr := wstest.Serve(t, cfg)
+	var cs []*wstest.Client
 	var ss []session.Session
 	for range 4 {
-		cs = append(cs, dial(t, addr, "/"))
+		cs = append(cs, wstest.Dial(t, addr, "/"))
 		ss = append(ss, <-opened)
 	}
 	for i, id := range []string{"ann", "ann", "bob", "bob"} {
@@ -103,7 +104,7 @@ func TestUsers(t *testing.T) {
 	}
 	for i, want := range []string{"for ann|for the route", "for all|for the route", "for all|for the route", "for ann|for all|for the route"} {
 		for m := range strings.SplitSeq(want, "|") {
-			cs[i].want(ws.OpText, m)
+			cs[i].Want(ws.OpText, m)
 		}
 	}
 	if n := len(slices.Collect(srv.Sessions())); n != 4 {
@@ -124,36 +125,36 @@ func TestHooks(t *testing.T) {
 		Error:   func(_ session.Session, err error) { events <- "error " + err.Error() },
 		Close:   func(_ session.Session, c session.CloseInfo) { events <- "close" },
 	}
-	_, addr := start(t, oneRoute(h))
+	_, addr := wstest.Serve(t, oneRoute(h))
 	want := func(w string) {
 		t.Helper()
 		if got := <-events; !strings.HasPrefix(got, w) {
 			t.Fatalf("%q, want %q", got, w)
 		}
 	}
-	c := dial(t, addr, "/")
-	c.text("a")
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("a")
 	want("text a")
-	c.send(ws.NewBinaryFrame([]byte("b")))
+	c.Send(ws.NewBinaryFrame([]byte("b")))
 	want("binary b")
-	c.send(ws.NewPingFrame([]byte("veto")))
+	c.Send(ws.NewPingFrame([]byte("veto")))
 	want("ping veto")
-	c.send(ws.NewPingFrame([]byte("p")))
+	c.Send(ws.NewPingFrame([]byte("p")))
 	want("ping p")
-	c.want(ws.OpPong, "p")
-	c.send(ws.NewPongFrame([]byte("q")))
+	c.Want(ws.OpPong, "p")
+	c.Send(ws.NewPongFrame([]byte("q")))
 	want("pong q")
 	_, _ = c.Write([]byte{0x83, 0x80, 0, 0, 0, 0})
 	want("error wsproto: reserved opcode")
 	want("close")
 
-	c = dial(t, addr, "/")
+	c = wstest.Dial(t, addr, "/")
 	c.Close()
 	want("error session: connection broken")
 	want("close")
 
-	c = dial(t, addr, "/")
-	c.send(ws.NewCloseFrame(nil))
+	c = wstest.Dial(t, addr, "/")
+	c.Send(ws.NewCloseFrame(nil))
 	want("close") // and no error
 }
 
@@ -180,7 +181,7 @@ func TestRequestInOnOpen(t *testing.T) {
 		{Path: "/other", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{}},
 	}}
 	cfg.Reactor.Workers = 2
-	_, addr := start(t, cfg)
+	_, addr := wstest.Serve(t, cfg)
 	for range 5 {
 		connected := make(chan error, 1)
 		go func() { connected <- connect("ws://"+addr+"/first", strings.Repeat("A", 40)) }()

@@ -6,10 +6,10 @@ import (
 	"runtime"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -43,7 +43,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 	b := session.NewBroadcast()
 	var mu sync.Mutex
 	opened, closed := 0, 0
-	s, addr := start(t, session.Config{Routes: []session.Route{
+	s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{
 		{Path: "/", Handler: session.Echo{}, Mode: session.OnLoop},
 		{Path: "/room/{rest...}", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 			Open:    func(s session.Session, _ *wsproto.Request) { mu.Lock(); opened++; mu.Unlock(); b.OnOpen(s, nil) },
@@ -63,12 +63,12 @@ func TestChurnLeavesNothing(t *testing.T) {
 		}
 		c := connect(t, addr, path)
 		defer c.Close()
-		c.text("hello")
-		c.want(ws.OpText, "hello")
+		c.SendText("hello")
+		c.Want(ws.OpText, "hello")
 		switch n / 2 % 4 {
 		case 0:
-			c.send(ws.NewCloseFrame(nil))
-			c.want(ws.OpClose, "")
+			c.Send(ws.NewCloseFrame(nil))
+			c.Want(ws.OpClose, "")
 		case 1:
 			_ = c.Conn.(*net.TCPConn).SetLinger(0)
 		case 2:
@@ -85,11 +85,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		for deadline := time.Now().Add(10 * time.Second); s.Stats().Conns > 0; runtime.Gosched() {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d connections are left", s.Stats().Conns)
-			}
-		}
+		wstest.Becomes(t, func() int { return s.Stats().Conns }, 0, "open connections")
 	}
 	run(cycles / 5)
 	before := measure(t)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
 
@@ -53,15 +54,15 @@ func TestServe(t *testing.T) {
 	first, second := listener(t), listener(t)
 	a, b := first.Addr().String(), second.Addr().String()
 	s, returned := serving(t, func(s *session.Server) error { return s.Serve(first) })
-	c := dial(t, a, "/")
-	c.text("one")
-	c.want(ws.OpText, "one")
+	c := wstest.Dial(t, a, "/")
+	c.SendText("one")
+	c.Want(ws.OpText, "one")
 
 	more := make(chan error, 1)
 	go func() { more <- s.Serve(second) }()
-	d := dial(t, b, "/")
-	d.text("two")
-	d.want(ws.OpText, "two")
+	d := wstest.Dial(t, b, "/")
+	d.SendText("two")
+	d.Want(ws.OpText, "two")
 
 	ended := make(chan error, 1)
 	go func() {
@@ -71,11 +72,11 @@ func TestServe(t *testing.T) {
 	}()
 	wantServerClosed(t, returned)
 	wantServerClosed(t, more)
-	for _, peer := range []*client{c, d} {
-		if f := peer.read(); f.Header.OpCode != ws.OpClose {
+	for _, peer := range []*wstest.Client{c, d} {
+		if f := peer.Read(); f.Header.OpCode != ws.OpClose {
 			t.Fatalf("a frame with opcode %v, want a Close frame", f.Header.OpCode)
 		}
-		peer.send(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, "")))
+		peer.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, "")))
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("Shutdown returned %v, want nil", err)
@@ -90,16 +91,16 @@ func TestListenAndServe(t *testing.T) {
 	addr := ln.Addr().String()
 	ln.Close() // a port that is free, as a rule
 	s, returned := serving(t, func(s *session.Server) error { return s.ListenAndServe(addr) })
-	eventually(t, func() bool {
+	wstest.Eventually(t, func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
 		}
 		return err == nil
-	})
-	c := dial(t, addr, "/")
-	c.text("x")
-	c.want(ws.OpText, "x")
+	}, "the server listens")
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("x")
+	c.Want(ws.OpText, "x")
 	if err := s.Close(); err != nil {
 		t.Errorf("Close returned %v, want nil", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -50,16 +51,16 @@ func TestChain(t *testing.T) {
 		return f
 	}
 	h := session.Chain(allHooks{note}, tag("a"), swallow, tag("b"))
-	_, addr := start(t, oneRoute(h))
-	c := dial(t, addr, "/")
-	c.text("hello")
-	c.text("secret")
-	c.send(ws.NewBinaryFrame([]byte("x")))
-	c.send(ws.NewPingFrame(nil))
-	c.send(ws.NewPongFrame(nil))
+	_, addr := wstest.Serve(t, oneRoute(h))
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("hello")
+	c.SendText("secret")
+	c.Send(ws.NewBinaryFrame([]byte("x")))
+	c.Send(ws.NewPingFrame(nil))
+	c.Send(ws.NewPongFrame(nil))
 	c.Close()
 	want := "open a b text:hello a binary ping pong error close"
-	eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return strings.HasSuffix(strings.Join(got, " "), "close") })
+	wstest.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return strings.HasSuffix(strings.Join(got, " "), "close") }, "the last call is that of OnClose")
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("%q, want %q", s, want)
 	}
@@ -89,10 +90,10 @@ func TestChainUpgrade(t *testing.T) {
 			return nil
 		},
 	)
-	_, addr := start(t, cfg)
-	c := dial(t, addr, "/")
-	c.text("?")
-	c.want(ws.OpText, "first second")
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("?")
+	c.Want(ws.OpText, "first second")
 	for fields, status := range map[string]int{
 		"":                          101,
 		"X-No: 1\r\n":               403,
@@ -136,9 +137,9 @@ func TestAccessLog(t *testing.T) {
 	}
 	cfg.Routes[0].Path = "/{$}"
 	cfg.Routes[0].Subprotocols = []string{"p"}
-	_, addr := start(t, cfg)
-	c := dialWith(t, addr, "/?token=secret", ws.Dialer{Protocols: []string{"p"}, Header: ws.HandshakeHeaderHTTP(http.Header{"User-Agent": {"me"}})})
-	c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(4003, "enough")))
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.DialWith(t, addr, "/?token=secret", ws.Dialer{Protocols: []string{"p"}, Header: ws.HandshakeHeaderHTTP(http.Header{"User-Agent": {"me"}})})
+	c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(4003, "enough")))
 	ends.want(t, session.CloseInfo{Code: 4003, Reason: "enough", Initiator: session.ByClient, Clean: true})
 	request(t, addr, "GET /nowhere", upgradeFields)
 	if f := <-fails; f.Status != 404 || !errors.Is(f.Err, wsproto.ErrNotFound) || !f.RemoteAddr.IsValid() || <-paths != "/nowhere" {
@@ -170,19 +171,19 @@ func TestSessionLogger(t *testing.T) {
 		ids <- s.ID()
 	}})
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	_, addr := start(t, cfg)
-	dial(t, addr, "/")
+	_, addr := wstest.Serve(t, cfg)
+	wstest.Dial(t, addr, "/")
 	if id := <-ids; !strings.Contains(log.String(), "session="+id+" other="+id) {
 		t.Error(log.String())
 	}
 }
 
 func TestStopListening(t *testing.T) {
-	srv, addr := start(t, oneRoute(session.Echo{}))
-	c := dial(t, addr, "/")
+	srv, addr := wstest.Serve(t, oneRoute(session.Echo{}))
+	c := wstest.Dial(t, addr, "/")
 	srv.StopListening()
-	c.text("still")
-	c.want(ws.OpText, "still")
+	c.SendText("still")
+	c.Want(ws.OpText, "still")
 	if _, _, _, err := (ws.Dialer{}).Dial(t.Context(), "ws://"+addr+"/"); err == nil {
 		t.Error("somebody could connect")
 	}
@@ -193,7 +194,7 @@ func TestStopListening(t *testing.T) {
 func TestShutdownDropsTheSilent(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
 	cfg.HandshakeTimeout = time.Hour
-	srv, addr := start(t, cfg)
+	srv, addr := wstest.Serve(t, cfg)
 	for range 5 {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -201,7 +202,7 @@ func TestShutdownDropsTheSilent(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	eventually(t, func() bool { return srv.Stats().Conns == 5 })
+	wstest.Becomes(t, func() int { return srv.Stats().Conns }, 5, "open connections")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {

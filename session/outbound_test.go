@@ -9,12 +9,13 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
 
 // policyServer has a route with a policy, and a small queue.
-func policyServer(t *testing.T, r session.Route) (*session.Server, *client, session.Session) {
+func policyServer(t *testing.T, r session.Route) (*session.Server, *wstest.Client, session.Session) {
 	t.Helper()
 	opened := make(chan session.Session, 1)
 	r.Path = "/"
@@ -22,8 +23,8 @@ func policyServer(t *testing.T, r session.Route) (*session.Server, *client, sess
 	cfg := session.Config{Routes: []session.Route{r}}
 	cfg.Reactor.QueueMessages = 64
 	cfg.Reactor.QueueBytes = 4 << 20
-	srv, addr := start(t, cfg)
-	return srv, dial(t, addr, "/"), <-opened
+	srv, addr := wstest.Serve(t, cfg)
+	return srv, wstest.Dial(t, addr, "/"), <-opened
 }
 
 func tick(symbol, n int) string {
@@ -73,7 +74,7 @@ func TestOutboundPolicy(t *testing.T) {
 			last := make(map[int]int)
 			for range messages - lost {
 				var symbol, n int
-				if _, err := fmt.Sscanf(string(c.read().Payload), "%d:%d:", &symbol, &n); err != nil {
+				if _, err := fmt.Sscanf(string(c.Read().Payload), "%d:%d:", &symbol, &n); err != nil {
 					t.Fatal(err)
 				}
 				if before, ok := last[symbol]; ok && n <= before {
@@ -89,7 +90,7 @@ func TestOutboundPolicy(t *testing.T) {
 			if err := s.SendText("still here"); err != nil {
 				t.Fatal(err)
 			}
-			c.want(ws.OpText, "still here")
+			c.Want(ws.OpText, "still here")
 		})
 	}
 }
@@ -105,8 +106,8 @@ func TestPingWithoutRoom(t *testing.T) {
 		}}},
 	}
 	cfg.Reactor.QueueMessages = 8
-	srv, addr := start(t, cfg)
-	c, s := dial(t, addr, "/"), <-opened
+	srv, addr := wstest.Serve(t, cfg)
+	c, s := wstest.Dial(t, addr, "/"), <-opened
 	n := 0
 	full := func() bool {
 		n++
@@ -125,7 +126,7 @@ func TestPingWithoutRoom(t *testing.T) {
 	if !s.IsAvailable() || srv.Stats().Evictions["ping_timeout"] > 0 {
 		t.Fatal("it was given up on")
 	}
-	for c.read().Header.OpCode != ws.OpPing {
+	for c.Read().Header.OpCode != ws.OpPing {
 	}
 }
 
@@ -139,7 +140,7 @@ func TestKeepLatestHasBounds(t *testing.T) {
 	if !errors.Is(err, session.ErrQueueFull) {
 		t.Fatal(err)
 	}
-	c.wantClose(wsproto.StatusPolicyViolation)
+	c.WantClose(wsproto.StatusPolicyViolation)
 	if n := srv.Stats().SlowConsumers["queue_full"]; n != 1 {
 		t.Errorf("%d slow consumers", n)
 	}
@@ -157,8 +158,8 @@ func TestPolicyOfConfig(t *testing.T) {
 // Only messages can be prepared, no control frames.
 func TestPrepareRefuses(t *testing.T) {
 	cfg, opened := opener()
-	srv, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	srv, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	s := <-opened
 	if err := errors.Join(s.Join("x"), s.SetUser("ann")); err != nil {
 		t.Fatal(err)
@@ -179,5 +180,5 @@ func TestPrepareRefuses(t *testing.T) {
 	if err := s.SendText("fine"); err != nil {
 		t.Fatal(err)
 	}
-	c.want(ws.OpText, "fine")
+	c.Want(ws.OpText, "fine")
 }

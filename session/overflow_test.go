@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
 
@@ -28,14 +29,14 @@ func TestNoMessageBehindOneRefused(t *testing.T) {
 		<-read
 	}})
 	cfg.Reactor.QueueBytes = 24 << 10
-	_, addr := start(t, cfg)
-	c := dial(t, addr, "/")
-	c.text("go")
-	if _, err := io.CopyN(io.Discard, c.r, int64(<-unread)); err != nil {
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("go")
+	if _, err := io.CopyN(io.Discard, c.Reader, int64(<-unread)); err != nil {
 		t.Fatal(err)
 	}
 	close(read) // the socket has room for all that waits
-	if rest, err := io.ReadAll(c.r); err != nil || bytes.Contains(rest, []byte(small)) {
+	if rest, err := io.ReadAll(c.Reader); err != nil || bytes.Contains(rest, []byte(small)) {
 		t.Errorf("read %.60q at last, %v", rest[max(0, len(rest)-60):], err)
 	}
 }

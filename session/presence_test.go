@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -24,11 +25,11 @@ func TestOnMembership(t *testing.T) {
 		changes <- c
 	}
 	cfg.MembershipInterval = 200 * time.Millisecond
-	srv, addr := start(t, cfg)
-	var clients []*client
+	srv, addr := wstest.Serve(t, cfg)
+	var clients []*wstest.Client
 	var ss []session.Session
 	for range 3 {
-		clients = append(clients, dial(t, addr, "/"))
+		clients = append(clients, wstest.Dial(t, addr, "/"))
 		ss = append(ss, <-opened)
 	}
 	check := func(err error) {
@@ -61,12 +62,12 @@ func TestOnMembership(t *testing.T) {
 	// bob comes back with another session before anybody notices: nobody is told.
 	check(ss[2].SetUser("bob"))
 	clients[1].Close()
-	eventually(t, func() bool { return !ss[1].IsAvailable() && srv.MemberCount("room") == 1 })
+	wstest.Eventually(t, func() bool { return !ss[1].IsAvailable() && srv.MemberCount("room") == 1 }, "the room has one member left")
 	check(ss[2].Join("room"))
 	check(ss[0].Join("panic"))
 	check(ss[0].Join("other"))
 	want(session.MembershipChange{Channel: "other", Joined: []string{ss[0].ID()}, Members: 1})
-	eventually(t, func() bool { return srv.Stats().HandlerPanics == 1 })
+	wstest.Becomes(t, func() uint64 { return srv.Stats().HandlerPanics }, 1, "panics of handlers")
 
 	id := ss[0].ID()
 	clients[0].Close()
@@ -100,14 +101,14 @@ func TestOnMembershipIsBounded(t *testing.T) {
 	}
 	const sessions = session.MaxChangedMembers + 50
 	cfg.MembershipInterval = time.Second
-	_, addr := start(t, cfg)
+	_, addr := wstest.Serve(t, cfg)
 	for range sessions {
-		dial(t, addr, "/")
+		wstest.Dial(t, addr, "/")
 		if err := (<-opened).Join("crowd"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return named+more == sessions })
+	wstest.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return named+more == sessions }, "every session has been told of")
 }
 
 // Who is named otherwise leaves under the old name and joins under the new one, so that whoever keeps a
@@ -130,17 +131,17 @@ func TestOnMembershipAddsUp(t *testing.T) {
 			}
 		}
 	}
-	srv, addr := start(t, cfg)
+	srv, addr := wstest.Serve(t, cfg)
 	list := func() string {
 		session.TellMembership(srv)
 		mu.Lock()
 		defer mu.Unlock()
 		return fmt.Sprint(present)
 	}
-	var clients []*client
+	var clients []*wstest.Client
 	var ss []session.Session
 	for range 3 {
-		clients = append(clients, dial(t, addr, "/"))
+		clients = append(clients, wstest.Dial(t, addr, "/"))
 		s := <-opened
 		if err := s.Join("room"); err != nil {
 			t.Fatal(err)
@@ -167,7 +168,7 @@ func TestOnMembershipAddsUp(t *testing.T) {
 	user(ss[1], "")
 	ss[0].Leave("room")
 	clients[2].Close()
-	eventually(t, func() bool { return !ss[2].IsAvailable() && srv.MemberCount("room") == 1 })
+	wstest.Eventually(t, func() bool { return !ss[2].IsAvailable() && srv.MemberCount("room") == 1 }, "the room has one member left")
 	if got, want := list(), fmt.Sprint(map[string]int{ss[1].ID(): 1}); got != want {
 		t.Fatalf("%s, want %s", got, want)
 	}
@@ -187,8 +188,8 @@ func TestOnMembershipThatHangs(t *testing.T) {
 	cfg := oneRoute(session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }})
 	cfg.MembershipInterval, cfg.HandlerTimeout = time.Millisecond, 10*time.Millisecond
 	cfg.OnMembership = func(session.MembershipChange) { once.Do(func() { close(stuck) }); <-release }
-	srv, addr := start(t, cfg)
-	dial(t, addr, "/")
+	srv, addr := wstest.Serve(t, cfg)
+	wstest.Dial(t, addr, "/")
 	if err := (<-opened).Join("room"); err != nil {
 		t.Fatal(err)
 	}

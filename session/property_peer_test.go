@@ -18,6 +18,7 @@ import (
 	"github.com/gobwas/ws"
 	"pgregory.net/rapid"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -104,7 +105,7 @@ func (p *party) join(t *rapid.T) *scribe {
 func (r *scribe) read(br *bufio.Reader) {
 	for {
 		r.awaitTurn()
-		f, err := readFrame(br)
+		f, err := wstest.ReadFrame(br)
 		if err != nil {
 			break
 		}

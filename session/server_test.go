@@ -13,6 +13,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -37,14 +38,14 @@ func TestEcho(t *testing.T) {
 		"workers": {Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, addr := start(t, session.Config{Routes: []session.Route{route}})
-			c := dial(t, addr, "/")
+			_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{route}})
+			c := wstest.Dial(t, addr, "/")
 			for _, n := range []int{0, 1, 125, 126, 65535, 65536, 1 << 20} {
 				msg := strings.Repeat("x", n)
-				go c.text(msg)
-				c.want(ws.OpText, msg)
-				go c.send(ws.NewBinaryFrame([]byte(msg)))
-				c.want(ws.OpBinary, msg)
+				go c.SendText(msg)
+				c.Want(ws.OpText, msg)
+				go c.Send(ws.NewBinaryFrame([]byte(msg)))
+				c.Want(ws.OpBinary, msg)
 			}
 		})
 	}
@@ -52,21 +53,21 @@ func TestEcho(t *testing.T) {
 
 func TestFragmentsAndControlFrames(t *testing.T) {
 	h, e := recorder()
-	_, addr := start(t, oneRoute(h))
-	c := dial(t, addr, "/")
-	c.send(ws.NewFrame(ws.OpText, false, []byte("a")))
-	c.send(ws.NewPingFrame([]byte("p")))
-	c.want(ws.OpPong, "p") // between the fragments
-	c.send(ws.NewFrame(ws.OpContinuation, false, nil))
-	c.send(ws.NewFrame(ws.OpContinuation, true, []byte("b")))
-	c.want(ws.OpText, "ab")
-	c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(3001, "bye")))
-	c.wantClose(3001)
+	_, addr := wstest.Serve(t, oneRoute(h))
+	c := wstest.Dial(t, addr, "/")
+	c.Send(ws.NewFrame(ws.OpText, false, []byte("a")))
+	c.Send(ws.NewPingFrame([]byte("p")))
+	c.Want(ws.OpPong, "p") // between the fragments
+	c.Send(ws.NewFrame(ws.OpContinuation, false, nil))
+	c.Send(ws.NewFrame(ws.OpContinuation, true, []byte("b")))
+	c.Want(ws.OpText, "ab")
+	c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(3001, "bye")))
+	c.WantClose(3001)
 	e.want(t, session.CloseInfo{Code: 3001, Reason: "bye", Initiator: session.ByClient, Clean: true})
 }
 
 func TestByteByByte(t *testing.T) {
-	_, addr := start(t, oneRoute(session.Echo{}))
+	_, addr := wstest.Serve(t, oneRoute(session.Echo{}))
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +95,7 @@ func TestByteByByte(t *testing.T) {
 		t.Fatalf("answer without the accept value of RFC 6455 §1.3: %q", head)
 	}
 	drip(ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte("Grüße")))))
-	f, err := readFrame(conn)
+	f, err := wstest.ReadFrame(conn)
 	if err != nil || string(f.Payload) != "Grüße" {
 		t.Fatalf("%q, %v", f.Payload, err)
 	}
@@ -102,34 +103,34 @@ func TestByteByByte(t *testing.T) {
 
 func TestCloseInfo(t *testing.T) {
 	for name, tt := range map[string]struct {
-		do   func(c *client)
+		do   func(c *wstest.Client)
 		want session.CloseInfo
 	}{
 		"empty close": {
-			func(c *client) { c.send(ws.NewCloseFrame(nil)); c.want(ws.OpClose, ""); c.wantEOF() },
+			func(c *wstest.Client) { c.Send(ws.NewCloseFrame(nil)); c.Want(ws.OpClose, ""); c.WantEOF() },
 			session.CloseInfo{Code: wsproto.StatusNoStatus, Initiator: session.ByClient, Clean: true},
 		},
 		"protocol error": {
-			func(c *client) { _ = ws.WriteFrame(c, ws.NewTextFrame([]byte("unmasked"))); c.wantClose(1002) },
+			func(c *wstest.Client) { _ = ws.WriteFrame(c, ws.NewTextFrame([]byte("unmasked"))); c.WantClose(1002) },
 			session.CloseInfo{Code: wsproto.StatusProtocolError, Initiator: session.ByServer},
 		},
 		"cut": {
-			func(c *client) { c.Close() },
+			func(c *wstest.Client) { c.Close() },
 			session.CloseInfo{Code: wsproto.StatusAbnormal, Initiator: session.ByTransport},
 		},
 		"reset": {
-			func(c *client) { _ = c.Conn.(*net.TCPConn).SetLinger(0); c.Close() },
+			func(c *wstest.Client) { _ = c.Conn.(*net.TCPConn).SetLinger(0); c.Close() },
 			session.CloseInfo{Code: wsproto.StatusAbnormal, Initiator: session.ByTransport},
 		},
 		"cut in a frame": {
-			func(c *client) { _, _ = c.Write([]byte{0x81, 0xff, 0}); c.Close() },
+			func(c *wstest.Client) { _, _ = c.Write([]byte{0x81, 0xff, 0}); c.Close() },
 			session.CloseInfo{Code: wsproto.StatusAbnormal, Initiator: session.ByTransport},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, e := recorder()
-			s, addr := start(t, oneRoute(h))
-			c := dial(t, addr, "/")
+			s, addr := wstest.Serve(t, oneRoute(h))
+			c := wstest.Dial(t, addr, "/")
 			tt.do(c)
 			e.want(t, tt.want)
 			s.Close()
@@ -145,14 +146,14 @@ func TestCloseInfo(t *testing.T) {
 func TestCloseReadDespiteUnreadInput(t *testing.T) {
 	got := make(chan string, 10)
 	h := session.HandlerFuncs{Message: func(_ session.Session, m session.Message) { got <- string(m.Data) }}
-	_, addr := start(t, oneRoute(h))
-	c := dial(t, addr, "/")
+	_, addr := wstest.Serve(t, oneRoute(h))
+	c := wstest.Dial(t, addr, "/")
 	bad := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpCode(3), true, nil)))
 	behind := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(strings.Repeat("late", 1<<18)))))
 	if _, err := c.Write(append(bad, behind...)); err != nil {
 		t.Fatal(err)
 	}
-	c.wantClose(1002)
+	c.WantClose(1002)
 	select {
 	case m := <-got:
 		t.Errorf("a message behind the bad frame was delivered: %.20q", m)
@@ -164,14 +165,14 @@ func TestServerCloses(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	e := make(ends, 10)
 	var late error
-	s, addr := start(t, oneRoute(session.HandlerFuncs{
+	s, addr := wstest.Serve(t, oneRoute(session.HandlerFuncs{
 		Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 		Close: func(s session.Session, c session.CloseInfo) {
 			late = s.SendText("late")
 			e <- c
 		},
 	}))
-	c := dial(t, addr, "/")
+	c := wstest.Dial(t, addr, "/")
 	ses := <-opened
 	if again, ok := s.Lookup(ses.ID()); !ok || again != ses {
 		t.Fatal("Lookup does not find an open session")
@@ -188,9 +189,9 @@ func TestServerCloses(t *testing.T) {
 	if ses.IsAvailable() {
 		t.Error("available after Close")
 	}
-	c.want(ws.OpClose, "\x0f\xa0enough")
-	c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(4000, "")))
-	c.wantEOF()
+	c.Want(ws.OpClose, "\x0f\xa0enough")
+	c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(4000, "")))
+	c.WantEOF()
 	e.want(t, session.CloseInfo{Code: 4000, Initiator: session.ByServer, Clean: true})
 	if !errors.Is(late, session.ErrClosed) {
 		t.Errorf("Send in OnClose: %v", late)
@@ -205,7 +206,7 @@ func TestServerCloses(t *testing.T) {
 
 func TestPanicClosesOneSession(t *testing.T) {
 	e := make(ends, 10)
-	s, addr := start(t, oneRoute(session.HandlerFuncs{
+	s, addr := wstest.Serve(t, oneRoute(session.HandlerFuncs{
 		Message: func(s session.Session, m session.Message) {
 			if string(m.Data) == "panic" {
 				panic("as asked")
@@ -214,50 +215,24 @@ func TestPanicClosesOneSession(t *testing.T) {
 		},
 		Close: func(_ session.Session, c session.CloseInfo) { e <- c },
 	}))
-	other := dial(t, addr, "/")
+	other := wstest.Dial(t, addr, "/")
 	for range 20 {
-		c := dial(t, addr, "/")
-		c.text("panic")
-		c.want(ws.OpClose, "\x03\xf3internal error")
-		c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(1011, "")))
-		c.wantEOF()
+		c := wstest.Dial(t, addr, "/")
+		c.SendText("panic")
+		c.Want(ws.OpClose, "\x03\xf3internal error")
+		c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(1011, "")))
+		c.WantEOF()
 		e.want(t, session.CloseInfo{Code: 1011, Initiator: session.ByServer, Clean: true})
-		other.text("still here")
-		other.want(ws.OpText, "still here")
+		other.SendText("still here")
+		other.Want(ws.OpText, "still here")
 	}
 	if st := s.Stats(); st.HandlerPanics != 20 {
 		t.Errorf("%d panics counted, want 20", st.HandlerPanics)
 	}
 }
 
-func TestBroadcast(t *testing.T) {
-	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/b", Mode: session.NeverBlocks, Handler: session.NewBroadcast()}}})
-	var cs []*client
-	for range 10 {
-		cs = append(cs, dial(t, addr, "/b"))
-	}
-	// OnOpen runs in the turn whose output is the 101 answer: who has read that is a member.
-	for _, c := range cs {
-		c.text("hello")
-	}
-	for _, c := range cs {
-		for range cs {
-			c.want(ws.OpText, "hello")
-		}
-	}
-	cs[3].send(ws.NewBinaryFrame([]byte{1, 2, 3}))
-	for _, c := range cs {
-		c.want(ws.OpBinary, "\x01\x02\x03")
-	}
-	cs[0].Close()
-	cs[1].text("one less")
-	for _, c := range cs[1:] {
-		c.want(ws.OpText, "one less")
-	}
-}
-
 func TestRefusals(t *testing.T) {
-	_, addr := start(t, session.Config{
+	_, addr := wstest.Serve(t, session.Config{
 		HandshakeTimeout: 600 * time.Millisecond,
 		Routes:           []session.Route{{Path: "/{$}", Mode: session.NeverBlocks, Handler: session.Echo{}}, {Path: "/chat/", Mode: session.NeverBlocks, Handler: session.Echo{}}},
 	})
@@ -291,7 +266,7 @@ func TestPathAndSubprotocol(t *testing.T) {
 		}
 		opened <- seen{s.Path(), s.Subprotocol()}
 	}}
-	_, addr := start(t, session.Config{Routes: []session.Route{
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{
 		{Path: "/chat/", Mode: session.NeverBlocks, Handler: h, Subprotocols: []string{"v2", "v1"}},
 		{Path: "/chat/exact", Mode: session.NeverBlocks, Handler: h},
 	}})
@@ -318,10 +293,10 @@ func TestPathAndSubprotocol(t *testing.T) {
 func TestLimit(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
 	cfg.Reactor = netpoll.Config{MaxConns: 3, Spare: 2}
-	s, addr := start(t, cfg)
-	var cs []*client
+	s, addr := wstest.Serve(t, cfg)
+	var cs []*wstest.Client
 	for range 3 {
-		cs = append(cs, dial(t, addr, "/"))
+		cs = append(cs, wstest.Dial(t, addr, "/"))
 	}
 	for range 10 {
 		if got := raw(t, addr, "GET / HTTP/1.1\r\n"); got != "HTTP/1.1 503 Service Unavailable" {
@@ -332,14 +307,10 @@ func TestLimit(t *testing.T) {
 		t.Errorf("%d refused, %d connections, want 10 and 3", st.Refusals["limit"], st.Conns)
 	}
 	cs[0].Close()
-	for deadline := time.Now().Add(10 * time.Second); s.Stats().Conns == 3; {
-		if time.Now().After(deadline) {
-			t.Fatal("a closed connection still counts")
-		}
-	}
-	c := dial(t, addr, "/")
-	c.text("in")
-	c.want(ws.OpText, "in")
+	wstest.Becomes(t, func() int { return s.Stats().Conns }, 2, "open connections")
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("in")
+	c.Want(ws.OpText, "in")
 }
 
 // A client that does not read what it is sent is closed at the bound, and the others are not
@@ -353,15 +324,15 @@ func TestSlowConsumer(t *testing.T) {
 	}}}}
 	cfg.Reactor.QueueBytes = 1 << 20
 	cfg.Reactor.CloseTimeout = time.Second
-	s, addr := start(t, cfg)
-	dial(t, addr, "/") // never reads
-	good := dial(t, addr, "/")
+	s, addr := wstest.Serve(t, cfg)
+	wstest.Dial(t, addr, "/") // never reads
+	good := wstest.Dial(t, addr, "/")
 	m := session.Prepare(wsproto.OpBinary, make([]byte, 100<<10))
 	most := int64(0)
 	for range 200 {
 		b.Send(m)
 		most = max(most, s.Stats().QueueBytes)
-		if f := good.read(); len(f.Payload) != 100<<10 {
+		if f := good.Read(); len(f.Payload) != 100<<10 {
 			t.Fatalf("%d bytes", len(f.Payload))
 		}
 	}
@@ -370,21 +341,17 @@ func TestSlowConsumer(t *testing.T) {
 		t.Errorf("%v slow consumers, %d bytes queued", st.SlowConsumers, most)
 	}
 	// The close timeout ends what the client does not take.
-	for deadline := time.Now().Add(10 * time.Second); s.Stats().Conns != 1; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the slow client's connection stays open")
-		}
-	}
+	wstest.Becomes(t, func() int { return s.Stats().Conns }, 1, "open connections")
 }
 
 func TestShutdown(t *testing.T) {
 	h, e := recorder()
-	s, addr := start(t, oneRoute(h))
+	s, addr := wstest.Serve(t, oneRoute(h))
 	const n = 50
 	for range n {
-		c := dial(t, addr, "/")
+		c := wstest.Dial(t, addr, "/")
 		go func() {
-			f, _ := readFrame(c.r)
+			f, _ := wstest.ReadFrame(c.Reader)
 			if code, _ := ws.ParseCloseFrameDataUnsafe(f.Payload); code == ws.StatusGoingAway {
 				_ = ws.WriteFrame(c, ws.MaskFrame(f))
 			}
@@ -431,7 +398,7 @@ func TestConfigErrors(t *testing.T) {
 // up would hold up everybody.
 func TestLoopRunsNoBlockingHandler(t *testing.T) {
 	release := make(chan struct{})
-	_, addr := start(t, session.Config{Routes: []session.Route{
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{
 		{Path: "/slow", Mode: session.NeverBlocks, Handler: session.HandlerFuncs{
 			Open:    func(session.Session, *wsproto.Request) { <-release },
 			Message: func(session.Session, session.Message) { <-release },
@@ -446,9 +413,9 @@ func TestLoopRunsNoBlockingHandler(t *testing.T) {
 	_, _ = io.WriteString(blocked, "GET /slow HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 	for range 100 {
-		c := dial(t, addr, "/")
-		c.text("not held up")
-		c.want(ws.OpText, "not held up")
+		c := wstest.Dial(t, addr, "/")
+		c.SendText("not held up")
+		c.Want(ws.OpText, "not held up")
 		c.Close()
 	}
 	close(release)

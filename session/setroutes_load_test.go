@@ -89,7 +89,7 @@ func TestSetRoutesUnderLoad(t *testing.T) {
 	}
 	count = min(count, int(min(files.Cur, 1<<30)-500)/2)
 	w := &swaps{T: t}
-	w.srv, w.addr = start(t, session.Config{Routes: w.routes(1)})
+	w.srv, w.addr = wstest.Serve(t, session.Config{Routes: w.routes(1)})
 	lists := make([][]generationClient, workers)
 	var dialing sync.WaitGroup
 	for i := range lists {

@@ -57,7 +57,7 @@ func TestSetRoutes(t *testing.T) {
 	ends := make(chan string, 10)
 	cfg := session.Config{Routes: []session.Route{named("/first", "old first", ends), named("/a/{x}", "old", ends)}}
 	cfg.Routes[1].MaxMessage = 100
-	s, addr := start(t, cfg)
+	s, addr := wstest.Serve(t, cfg)
 	old := dialAll(t, addr, "/a/1", "p-old", "p-new")
 	setRoutes(t, s, named("/a/{x}", "new", ends), named("/b", "b", ends))
 	young := dialAll(t, addr, "/a/2", "p-old", "p-new")
@@ -88,7 +88,7 @@ func TestSetRoutes(t *testing.T) {
 
 func TestFarewellIsThatOfTheSessionsRoute(t *testing.T) {
 	ends := make(chan string, 10)
-	s, addr := start(t, session.Config{Routes: []session.Route{named("/{x}", "old", ends)}})
+	s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{named("/{x}", "old", ends)}})
 	old := dialAll(t, addr, "/1", "p-old")
 	setRoutes(t, s, named("/{x}", "new", ends))
 	young := dialAll(t, addr, "/2", "p-new")
@@ -114,7 +114,7 @@ func TestRoutesLiveUntilOnClose(t *testing.T) {
 		<-leave
 		ends <- about("old", s)
 	}}
-	s, addr := start(t, session.Config{Routes: []session.Route{old}})
+	s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{old}})
 	c := dialAll(t, addr, "/1", "p-old")
 	setRoutes(t, s, named("/other/{y}", "new", ends))
 	c.Leave()
@@ -146,7 +146,7 @@ func TestSetRoutesDuringAHandshake(t *testing.T) {
 			if end == "late" {
 				cfg.HandshakeTimeout = 300 * time.Millisecond
 			}
-			s, addr := start(t, cfg)
+			s, addr := wstest.Serve(t, cfg)
 			conn := wstest.Connect(t, addr)
 			defer conn.Close()
 			answer := make(chan string, 1)
@@ -198,7 +198,7 @@ func whoAnswers(t *testing.T, conn net.Conn) string {
 // SendAll looks at the pattern, whichever table it stands in.
 func TestSendAllReachesEarlierRoutes(t *testing.T) {
 	ends := make(chan string, 10)
-	s, addr := start(t, session.Config{Routes: []session.Route{named("/room/{x}", "old", ends), named("/gone", "old", ends)}})
+	s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{named("/room/{x}", "old", ends), named("/gone", "old", ends)}})
 	old, gone := dialAll(t, addr, "/room/1"), dialAll(t, addr, "/gone")
 	setRoutes(t, s, named("/other", "new", ends), named("/room/{x}", "new", ends))
 	young, other := dialAll(t, addr, "/room/2"), dialAll(t, addr, "/other")
@@ -232,7 +232,7 @@ func TestSendAllReachesEarlierRoutes(t *testing.T) {
 
 // What only later routes need, a server that had no such route at first has too.
 func TestSetRoutesBringsWhatTheyNeed(t *testing.T) {
-	s, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Mode: session.OnLoop, Handler: session.HandlerFuncs{}}}})
+	s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/", Mode: session.OnLoop, Handler: session.HandlerFuncs{}}}})
 	blocking := make(chan struct{})
 	echo := session.HandlerFuncs{Message: func(s session.Session, m session.Message) {
 		<-blocking
@@ -261,7 +261,7 @@ func TestSetRoutesInAHandler(t *testing.T) {
 				err := s.Server().SetRoutes([]session.Route{route})
 				_ = s.SendText(fmt.Sprint(err))
 			}}
-			s, addr := start(t, session.Config{Routes: []session.Route{route}})
+			s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{route}})
 			c := wstest.Dial(t, addr, "/")
 			for range 10 {
 				c.SendText("again")
@@ -276,7 +276,7 @@ func TestSetRoutesInAHandler(t *testing.T) {
 // Every open session of an earlier table holds it; SetRoutes says so when there are too many.
 func TestTooManyRouteTables(t *testing.T) {
 	route := session.Route{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}}
-	s, addr := start(t, session.Config{Routes: []session.Route{route}})
+	s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{route}})
 	first := wstest.Dial(t, addr, "/")
 	for range session.MaxRouteTables - 1 {
 		setRoutes(t, s, route)
@@ -296,7 +296,7 @@ func TestPathValue(t *testing.T) {
 	got := make(chan string, 1)
 	for _, mode := range []session.Mode{session.MayBlock, session.NeverBlocks, session.OnLoop} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s, addr := start(t, session.Config{Routes: []session.Route{
+			s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{
 				{Path: "/room/{id}/{rest...}", Mode: mode,
 					HTTP: func(r *wsproto.Request) *wsproto.Response {
 						return &wsproto.Response{Status: 200, Body: []byte(r.PathValue("id") + "|" + r.PathValue("rest"))}
@@ -324,7 +324,7 @@ func TestPathValue(t *testing.T) {
 }
 
 func TestSetRoutesAfterClose(t *testing.T) {
-	s, _ := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}})
+	s, _ := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}})
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func TestShutdownSendsWhatWasPublished(t *testing.T) {
 			_ = s.SendText("ack")
 		},
 	}
-	srv, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: handler}}})
+	srv, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: handler}}})
 	var reading sync.WaitGroup
 	sender := wstest.Dial(t, addr, "/")
 	var clients []*wstest.Client

@@ -22,7 +22,7 @@ func TestUpgradeContextEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked, ended := make(chan context.Context, 1), make(chan error, 1)
-			srv, addr := start(t, session.Config{HandshakeTimeout: time.Minute, Routes: []session.Route{{
+			srv, addr := wstest.Serve(t, session.Config{HandshakeTimeout: time.Minute, Routes: []session.Route{{
 				Path: "/", Mode: session.NeverBlocks, UpgradeMode: session.UpgradeMayBlock, Handler: session.Echo{},
 				OnUpgrade: func(u *session.Upgrade) error {
 					asked <- u.Context
@@ -51,7 +51,7 @@ func TestUpgradeContextEnds(t *testing.T) {
 // later, whatever the late decision is.
 func TestUpgradeContextDeadline(t *testing.T) {
 	ended := make(chan error, 1)
-	_, addr := start(t, session.Config{HandshakeTimeout: 100 * time.Millisecond, Routes: []session.Route{{
+	_, addr := wstest.Serve(t, session.Config{HandshakeTimeout: 100 * time.Millisecond, Routes: []session.Route{{
 		Path: "/", Handler: session.Echo{},
 		OnUpgrade: func(u *session.Upgrade) error {
 			<-u.Context.Done()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -109,7 +110,7 @@ func TestOnUpgrade(t *testing.T) {
 	}
 	for _, inline := range []bool{true, false} {
 		route.Mode = loopIf(inline)
-		s, addr := start(t, session.Config{Routes: []session.Route{route}})
+		s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{route}})
 		for _, c := range []struct {
 			target string
 			status int
@@ -164,7 +165,7 @@ func TestOnUpgrade(t *testing.T) {
 
 // What a callback has chosen is known for as long as the session lives.
 func TestSubprotocolOfCallback(t *testing.T) {
-	_, addr := start(t, session.Config{Routes: []session.Route{{
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{
 		Path: "/", Mode: session.NeverBlocks,
 		Handler: session.HandlerFuncs{Message: func(s session.Session, _ session.Message) { _ = s.SendText(s.Subprotocol()) }},
 		OnUpgrade: func(u *session.Upgrade) error {
@@ -174,9 +175,9 @@ func TestSubprotocolOfCallback(t *testing.T) {
 			return nil
 		},
 	}}})
-	c := dialWith(t, addr, "/", ws.Dialer{Protocols: []string{"x", "y", "z"}})
-	c.text("which?")
-	c.want(ws.OpText, "z")
+	c := wstest.DialWith(t, addr, "/", ws.Dialer{Protocols: []string{"x", "y", "z"}})
+	c.SendText("which?")
+	c.Want(ws.OpText, "z")
 }
 
 func TestPlainHTTP(t *testing.T) {
@@ -196,7 +197,7 @@ func TestPlainHTTP(t *testing.T) {
 	}}
 	for _, inline := range []bool{true, false} {
 		route.Mode = loopIf(inline)
-		s, addr := start(t, session.Config{Routes: []session.Route{route, {Path: "/bare", Handler: session.Echo{}, Mode: loopIf(inline)}}})
+		s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{route, {Path: "/bare", Handler: session.Echo{}, Mode: loopIf(inline)}}})
 		for _, c := range []struct {
 			line   string
 			status int
@@ -226,9 +227,9 @@ func TestPlainHTTP(t *testing.T) {
 		if res, body := request(t, addr, "POST /hello", "Host: x\r\nContent-Length: 2\r\n\r\nab"); res.StatusCode != 400 || body != "request with a body\n" {
 			t.Errorf("with a body: %d %q", res.StatusCode, body)
 		}
-		c := dial(t, addr, "/hello") // the same path still speaks WebSocket
-		c.text("a")
-		c.want(ws.OpText, "a")
+		c := wstest.Dial(t, addr, "/hello") // the same path still speaks WebSocket
+		c.SendText("a")
+		c.Want(ws.OpText, "a")
 		if n := s.Stats().Handshakes["200"]; n != 3 {
 			t.Errorf("%d answers with 200 counted", n)
 		}
@@ -247,7 +248,7 @@ func TestOrigins(t *testing.T) {
 	for path, origins := range routes {
 		cfg.Routes = append(cfg.Routes, session.Route{Path: path, Handler: session.Echo{}, Mode: session.OnLoop, Origins: origins})
 	}
-	_, addr := start(t, cfg)
+	_, addr := wstest.Serve(t, cfg)
 	const none = "none"
 	for _, c := range []struct {
 		path, origin string
@@ -289,45 +290,31 @@ func TestOrigins(t *testing.T) {
 
 // A type of message that a route does not take is refused by the header of its first frame.
 func TestOnlyOneType(t *testing.T) {
-	_, addr := start(t, session.Config{Routes: []session.Route{
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{
 		{Path: "/text", Mode: session.NeverBlocks, Handler: session.Echo{}, Only: wsproto.OpText},
 		{Path: "/binary", Mode: session.NeverBlocks, Handler: session.Echo{}, Only: wsproto.OpBinary},
 	}})
 	for path, op := range map[string]ws.OpCode{"/text": ws.OpText, "/binary": ws.OpBinary} {
-		c := dial(t, addr, path)
-		c.send(ws.NewFrame(op, true, []byte("yes")))
-		c.want(op, "yes")
-		c.send(ws.NewFrame(op, false, []byte("y")))
-		c.send(ws.NewPingFrame(nil))
-		c.want(ws.OpPong, "")
-		c.send(ws.NewFrame(ws.OpContinuation, true, []byte("es")))
-		c.want(op, "yes")
+		c := wstest.Dial(t, addr, path)
+		c.Send(ws.NewFrame(op, true, []byte("yes")))
+		c.Want(op, "yes")
+		c.Send(ws.NewFrame(op, false, []byte("y")))
+		c.Send(ws.NewPingFrame(nil))
+		c.Want(ws.OpPong, "")
+		c.Send(ws.NewFrame(ws.OpContinuation, true, []byte("es")))
+		c.Want(op, "yes")
 		other := ws.OpText + ws.OpBinary - op
 		if _, err := c.Write([]byte{0x80 | byte(other), 0xFF}); err != nil { // its length is still to come
 			t.Fatal(err)
 		}
-		c.wantClose(1003)
+		c.WantClose(1003)
 	}
-}
-
-func dialWith(t *testing.T, addr, path string, d ws.Dialer) *client {
-	t.Helper()
-	conn, br, _, err := d.Dial(t.Context(), "ws://"+addr+path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if br == nil {
-		br = bufio.NewReader(conn)
-	}
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	return &client{t, conn, br}
 }
 
 // A large answer of a route is not kept, and arrives whole.
 func TestLargeHTTPAnswer(t *testing.T) {
 	page := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
-	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, HTTP: func(*wsproto.Request) *wsproto.Response {
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: session.Echo{}, HTTP: func(*wsproto.Request) *wsproto.Response {
 		return &wsproto.Response{Status: 200, Body: page}
 	}}}})
 	if res, body := request(t, addr, "GET /", "Host: x\r\n"); res.StatusCode != 200 || body != string(page) {
@@ -338,7 +325,7 @@ func TestLargeHTTPAnswer(t *testing.T) {
 // A client that has sent its request and the end of its input still gets the answer.
 func TestAnswerAfterHalfClose(t *testing.T) {
 	for _, inline := range []bool{true, false} {
-		s, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}, Mode: loopIf(inline)}}})
+		s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.Echo{}, Mode: loopIf(inline)}}})
 		for range 50 {
 			c, err := net.Dial("tcp", addr)
 			if err != nil {
@@ -361,7 +348,7 @@ func TestAnswerAfterHalfClose(t *testing.T) {
 
 // A route may serve plain HTTP alone.
 func TestRouteOfPlainHTTP(t *testing.T) {
-	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/version", Mode: session.NeverBlocks, HTTP: func(*wsproto.Request) *wsproto.Response {
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/version", Mode: session.NeverBlocks, HTTP: func(*wsproto.Request) *wsproto.Response {
 		return &wsproto.Response{Status: 200, Body: []byte("1")}
 	}}}})
 	resp, err := http.Get("http://" + addr + "/version")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -21,10 +22,10 @@ func TestNotUTF8(t *testing.T) {
 		"SendPrepared": func(s session.Session) error { return s.SendPrepared(session.Prepare(wsproto.OpText, bad)) },
 	}
 	opened := make(chan session.Session, 1)
-	_, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.HandlerFuncs{
+	_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/", Handler: session.HandlerFuncs{
 		Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 	}}}})
-	c := dial(t, addr, "/")
+	c := wstest.Dial(t, addr, "/")
 	s := <-opened
 	for name, send := range ways {
 		if err := send(s); !errors.Is(err, session.ErrNotUTF8) {
@@ -34,5 +35,5 @@ func TestNotUTF8(t *testing.T) {
 	if err := s.SendBinary(bad); err != nil {
 		t.Errorf("SendBinary returned %v, want nil", err)
 	}
-	c.want(ws.OpBinary, string(bad))
+	c.Want(ws.OpBinary, string(bad))
 }

@@ -10,30 +10,31 @@ import (
 	"github.com/gobwas/ws"
 
 	"wsgateway/internal/inflate"
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
 
 // dialWindow connects a client with a window of that size for messages from the server.
-func dialWindow(t *testing.T, addr string, windowBits int) *client {
+func dialWindow(t *testing.T, addr string, windowBits int) *wstest.Client {
 	t.Helper()
 	offer := httphead.NewOption("permessage-deflate", map[string]string{"server_max_window_bits": fmt.Sprint(windowBits)})
-	return dialWith(t, addr, "/", ws.Dialer{Extensions: []httphead.Option{offer}})
+	return wstest.DialWith(t, addr, "/", ws.Dialer{Extensions: []httphead.Option{offer}})
 }
 
 // wantInWindow reads a message with a window of that size, and reports whether it came compressed.
-func (c *client) wantInWindow(payload string, windowBits int) bool {
-	c.t.Helper()
-	f := c.read()
+func wantInWindow(c *wstest.Client, payload string, windowBits int) bool {
+	c.Helper()
+	f := c.Read()
 	got := f.Payload
 	if f.Header.Rsv == rsv1 {
 		var err error
 		if got, err = inflate.Stream(append(bytes.Clone(got), 0, 0, 0xFF, 0xFF), nil, 1<<windowBits); err != nil {
-			c.t.Fatalf("with %d window bits: %v", windowBits, err)
+			c.Fatalf("with %d window bits: %v", windowBits, err)
 		}
 	}
 	if string(got) != payload {
-		c.t.Fatalf("with %d window bits: read %.100q, want %.100q", windowBits, got, payload)
+		c.Fatalf("with %d window bits: read %.100q, want %.100q", windowBits, got, payload)
 	}
 	return f.Header.Rsv == rsv1
 }
@@ -52,14 +53,14 @@ func farRepeats() string {
 func TestDeflateWindows(t *testing.T) {
 	cfg := deflating(session.Echo{})
 	cfg.Deflate.Compressors = 8
-	s, addr := start(t, cfg)
+	s, addr := wstest.Serve(t, cfg)
 	text := farRepeats()
 	m := session.Prepare(wsproto.OpText, []byte(text))
 	for range 2 {
 		for bits := wsproto.MinWindowBits; bits <= wsproto.MaxWindowBits; bits++ {
 			c := dialWindow(t, addr, bits)
-			c.text(text)
-			if !c.wantInWindow(text, bits) {
+			c.SendText(text)
+			if !wantInWindow(c, text, bits) {
 				t.Errorf("%d window bits: the echo came as it is", bits)
 			}
 			for s := range s.Sessions() {
@@ -67,11 +68,11 @@ func TestDeflateWindows(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if !c.wantInWindow(text, bits) {
+			if !wantInWindow(c, text, bits) {
 				t.Errorf("%d window bits: the prepared message came as it is", bits)
 			}
 			c.Close()
-			eventually(t, func() bool { return s.Stats().Sessions == 0 })
+			wstest.Eventually(t, func() bool { return s.Stats().Sessions == 0 }, "no session is left")
 		}
 	}
 	if st := s.Stats().Deflate; st.Sent != 32 || st.Busy != 0 {
@@ -83,17 +84,17 @@ func TestDeflateWindows(t *testing.T) {
 func TestDeflateWindowsShareCompressors(t *testing.T) {
 	cfg := deflating(session.Echo{})
 	cfg.Deflate.Compressors = 1
-	_, addr := start(t, cfg)
+	_, addr := wstest.Serve(t, cfg)
 	text := farRepeats()
-	clients := map[int]*client{}
+	clients := map[int]*wstest.Client{}
 	for bits := wsproto.MinWindowBits; bits <= wsproto.MaxWindowBits; bits++ {
 		clients[bits] = dialWindow(t, addr, bits)
 	}
 	compressed := 0
 	for range 5 {
 		for bits, c := range clients {
-			c.text(text)
-			if c.wantInWindow(text, bits) {
+			c.SendText(text)
+			if wantInWindow(c, text, bits) {
 				compressed++
 			}
 		}
