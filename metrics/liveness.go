@@ -17,6 +17,6 @@ func (e emitter) liveness(st *session.Stats) {
 	e.count(pongsReceived, float64(st.PongsReceived))
 	e.count(pingsReceived, float64(st.PingsReceived))
 	e.count(superseded, float64(st.Superseded))
-	e.counts(evictions, st.Evictions, "handshake_timeout", "message_timeout", "close_timeout", "ping_timeout", "control_flood", "fragment_flood", "rate_limit")
+	e.counts(evictions, st.Evictions, "handshake_timeout", "message_timeout", "memory_pressure", "close_timeout", "ping_timeout", "control_flood", "fragment_flood", "rate_limit")
 	e.count(sweeperLag, st.SweeperLag)
 }

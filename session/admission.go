@@ -190,12 +190,12 @@ func (t *turn) noticeRequest(why netpoll.Reason) {
 		t.answer(&pending.request, &d)
 	case late:
 		t.srv.stats.evictions.Inc("handshake_timeout")
-		if t.rec.partial == 0 {
+		if t.partial() == nil {
 			t.drop()
 			return
 		}
 		t.refuse(wsproto.ErrTimeout)
-	case woken && t.rec.partial == 0 && t.srv.draining.Load():
+	case woken && t.partial() == nil && t.srv.draining.Load():
 		t.drop()
 	}
 }

@@ -25,6 +25,18 @@ func newBuffers(limit int64) *buffers {
 	return &buffers{pool: pbytes.New(minBuffer, maxPooled), limit: limit}
 }
 
+// pressure returns by what the time is divided in which clients have to complete their messages: 1 while memory is
+// there, more when it is nearly used up.
+func (b *buffers) pressure() int {
+	switch used := b.used.Load(); {
+	case used >= b.limit-b.limit/16:
+		return 16
+	case used >= b.limit-b.limit/4:
+		return 4
+	}
+	return 1
+}
+
 // Grow implements wsproto.Buffers. Capacities double, so that appending is linear in time.
 func (b *buffers) Grow(p []byte, n int) ([]byte, error) {
 	if cap(p)-len(p) >= n {

@@ -158,7 +158,7 @@ func closesConfig(w *watcher) session.Config {
 	var cfg session.Config
 	cfg.Routes = []session.Route{{Path: "/{$}", Handler: w, MaxMessage: 64 << 10, Mode: blockIf(w.blocking)}}
 	cfg.HandshakeTimeout = 500 * time.Millisecond
-	cfg.FrameTimeout, cfg.MessageTimeout = 300*time.Millisecond, 300*time.Millisecond
+	cfg.StallTimeout = 300 * time.Millisecond
 	cfg.PingInterval, cfg.PingTimeout = 300*time.Millisecond, 300*time.Millisecond
 	cfg.ControlBurst, cfg.ControlPatience = 30, 100*time.Millisecond
 	cfg.Reactor.CloseTimeout, cfg.Reactor.WriteStall = 300*time.Millisecond, 300*time.Millisecond

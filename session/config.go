@@ -24,11 +24,13 @@ type Config struct {
 	Head HeadLimits
 
 	HandshakeTimeout time.Duration // from accept to the answer, an OnUpgrade that blocks included; default 5 s
-	FrameTimeout     time.Duration // for a frame that has begun; default 10 s
-	MessageTimeout   time.Duration // for a message that has begun, all its frames; default 30 s
-	// MinRate lets big messages take their time on slow lines: with each FrameTimeout or
-	// MessageTimeout in which so many bytes a second have come, another one begins. Default
-	// 1024 bytes/s.
+	// StallTimeout is for how long a client may send nothing of a message that it has begun. Default:
+	// PingInterval and PingTimeout together, for which an idle client may be silent too. Beyond that the
+	// client is closed with 1008. When InboundBytes are nearly used up the time is shortened, to a
+	// sixteenth at last, and those that exceed it are closed with 1013.
+	StallTimeout time.Duration
+	// MinRate is how many bytes a second a client has to send of a message on the average. A message
+	// may take StallTimeout twice beside that. Default 1024.
 	MinRate int
 
 	PingInterval time.Duration // silence after which a client is pinged, ±10 % per client; default DefaultPingInterval
@@ -209,10 +211,9 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	duration("HandshakeTimeout", &c.HandshakeTimeout, 5*time.Second)
-	duration("FrameTimeout", &c.FrameTimeout, 10*time.Second)
-	duration("MessageTimeout", &c.MessageTimeout, 30*time.Second)
 	duration("PingInterval", &c.PingInterval, DefaultPingInterval)
 	duration("PingTimeout", &c.PingTimeout, DefaultPingTimeout)
+	duration("StallTimeout", &c.StallTimeout, min(c.PingInterval+c.PingTimeout, maxDuration))
 	duration("ControlPatience", &c.ControlPatience, 10*time.Second)
 	duration("MembershipInterval", &c.MembershipInterval, time.Second)
 	duration("HandlerTimeout", &c.HandlerTimeout, 10*time.Second)

@@ -97,9 +97,7 @@ func (t *turn) noticeSession(why netpoll.Reason) {
 		t.rec.store(m.with(phaseClosing))
 		t.SetDeadline(t.srv.reactor.CloseTimeout())
 	case why&netpoll.Deadline == 0:
-		if !t.Unread() && t.srv.live.dead(t.c.Index(), t.now()) {
-			t.evict("ping_timeout")
-		}
+		t.noticeSilence()
 	case t.unframed() && t.Overdue() < t.srv.reactor.CloseTimeout():
 		// What has been read and not been looked at may be what is missing; Sweep comes again. But
 		// a client that sends all the time is never looked at to the end.
@@ -108,9 +106,7 @@ func (t *turn) noticeSession(why netpoll.Reason) {
 	case held || t.rec.flags.Load()&flagHeld != 0:
 		// The deadline was ours, and has been set anew.
 	default:
-		t.srv.stats.evictions.Inc("message_timeout")
-		t.fault(ErrEvicted)
-		t.fail(wsproto.StatusPolicyViolation, "message took too long")
+		t.inputLate()
 	}
 }
 

@@ -1,11 +1,9 @@
 package session
 
 import (
-	"math"
 	"net/http"
 	"time"
 
-	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
 
@@ -20,33 +18,8 @@ type partial struct {
 	dec     wsproto.Decoder // after it
 	rest    []byte          // input that the last turn had no time for
 	restOff int             // of it, already done
-	frame   window
-	message window
-	held    uint32 // Now when reading was stopped, 0 if it was not, or before there was a window
-}
-
-// window bounds the time for a frame or a message: it has to be complete, or to have brought
-// a minimum of bytes, within a timeout, whereupon the next window begins.
-type window struct {
-	seq   uint32 // which frame or message
-	since uint32 // Now when the window began
-	bytes uint64 // progress when it began
-}
-
-// shift lets the window begin later, by milliseconds that do not count.
-func (w *window) shift(d uint32) {
-	if w.since != 0 {
-		w.since = max(1, w.since+d)
-	}
-}
-
-// left returns how long a frame or message may still take.
-func (w *window) left(seq uint32, bytes uint64, now uint32, timeout time.Duration, rate int) time.Duration {
-	least := uint64(timeout.Seconds() * float64(rate))
-	if w.since == 0 || w.seq != seq || bytes-w.bytes >= max(1, least) {
-		*w = window{seq, max(1, now), bytes}
-	}
-	return max(timeout-netpoll.Since(w.since, now), time.Millisecond)
+	input   progress
+	held    uint32 // Now when reading was stopped, 0 if it was not, or before there was progress
 }
 
 // keepRest keeps input that the turn had no time for, and brings about another turn.
@@ -84,7 +57,7 @@ func (t *turn) park(dec *wsproto.Decoder) {
 		if !dec.AtRest() {
 			dec.Release(t.srv.bufs)
 		}
-		if t.rec.partial != 0 {
+		if t.partial() != nil {
 			t.dropPartial()
 			t.deadline(0)
 		}
@@ -95,13 +68,5 @@ func (t *turn) park(dec *wsproto.Decoder) {
 		pt = t.newPartial()
 		pt.dec, *dec = *dec, wsproto.Decoder{}
 	}
-	now, done, cfg := t.now(), pt.dec.Progress(), &t.srv.cfg
-	left := time.Duration(math.MaxInt64)
-	if frame {
-		left = pt.frame.left(done.Frames, done.Bytes, now, cfg.FrameTimeout, cfg.MinRate)
-	}
-	if message {
-		left = min(left, pt.message.left(done.Messages, done.Bytes, now, cfg.MessageTimeout, cfg.MinRate))
-	}
-	t.deadline(left)
+	t.deadline(max(t.inputLeft(pt, t.srv.bufs.pressure()), time.Millisecond))
 }

@@ -132,8 +132,7 @@ func (t *turn) release() {
 	if pt := t.partial(); pt != nil {
 		if pt.held != 0 {
 			d := t.now() - pt.held
-			pt.frame.shift(d)
-			pt.message.shift(d)
+			pt.input.shift(d)
 			pt.held = 0
 		}
 		if !t.unframed() {

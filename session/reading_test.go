@@ -29,7 +29,7 @@ func TestPauseReading(t *testing.T) {
 			got <- string(m.Data)
 		},
 	})
-	cfg.MessageTimeout, cfg.FrameTimeout = 300*time.Millisecond, 300*time.Millisecond
+	cfg.StallTimeout = 300 * time.Millisecond
 	for _, inline := range []bool{false, true} {
 		cfg.Routes[0].Mode = loopIf(inline)
 		srv, addr := start(t, cfg)
@@ -255,7 +255,7 @@ func TestResetWhilePaused(t *testing.T) {
 func TestPingsDoNotExtendMessages(t *testing.T) {
 	h, ends := recorder()
 	cfg := blockingRoute(h)
-	cfg.MessageTimeout = 500 * time.Millisecond
+	cfg.StallTimeout = 500 * time.Millisecond
 	srv, addr := start(t, cfg)
 	c := dial(t, addr, "/")
 	c.send(ws.NewFrame(ws.OpText, false, []byte("beginning")))

@@ -14,7 +14,7 @@ type record struct {
 	meta     atomic.Uint64 // generation, phase, subprotocol, route; written by the owner
 	closedBy atomic.Uint64 // generation, who began to close, code; the first to write wins
 	began    uint32        // when the connection was accepted, microseconds; once upgraded: see flood; the owner's
-	partial  uint32        // partial: its index + 1, 0 for none; the owner's
+	partial  atomic.Uint32 // partial: its index + 1, 0 for none; written by the owner
 	details  atomic.Uint32 // details: its index + 1, 0 for none; written by the owner
 
 	flags   atomic.Uint32 // see flag; cleared by the owner
@@ -56,7 +56,7 @@ func (r *record) forgetFlood() { r.flags.And(^lastFlood) }
 // open prepares the record for a new connection.
 func (r *record) open(c conn, now uint32) {
 	r.began = uint32(time.Since(epoch).Microseconds())
-	r.partial = 0
+	r.partial.Store(0)
 	r.flags.Store(0)
 	r.latency.Store(0)
 	r.control = fullBucket(now)

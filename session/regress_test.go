@@ -72,11 +72,11 @@ func TestSendingIsOverInOnClose(t *testing.T) {
 	}
 }
 
-// Frames have their time each, however long the message has been going on, and however the
-// frames fall into the reads.
-func TestFrameTimeoutIsPerFrame(t *testing.T) {
+// What counts is the pause, however long the message has been going on, and however the frames fall into the
+// reads.
+func TestStallTimeoutIsForPauses(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
-	cfg.FrameTimeout, cfg.MessageTimeout, cfg.MinRate = 600*time.Millisecond, time.Minute, 1<<20
+	cfg.StallTimeout, cfg.MinRate = 600*time.Millisecond, 1
 	_, addr := start(t, cfg)
 	c := dial(t, addr, "/")
 	tick := time.NewTicker(300 * time.Millisecond)
@@ -128,7 +128,7 @@ func TestFrameTimeoutIsPerFrame(t *testing.T) {
 func TestStallAfterFastStart(t *testing.T) {
 	e := make(ends, 1)
 	cfg := oneRoute(session.HandlerFuncs{Close: func(_ session.Session, c session.CloseInfo) { e <- c }})
-	cfg.FrameTimeout, cfg.MinRate = 500*time.Millisecond, 1000
+	cfg.StallTimeout, cfg.MinRate = 500*time.Millisecond, 1000
 	_, addr := start(t, cfg)
 	c := dial(t, addr, "/")
 	frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame(make([]byte, 1<<20))))

@@ -43,6 +43,9 @@ func (l *liveness) forget(i uint32) {
 	l.pinged.At(i).Store(0)
 }
 
+// excuse forgets a ping that a client cannot answer: it is pinged again.
+func (l *liveness) excuse(i uint32) { l.pinged.At(i).Store(0) }
+
 // dead reports whether a client has not been heard of since it was pinged, for longer than it
 // may. A client heard of in the same millisecond of the coarse clock as its ping has answered.
 func (l *liveness) dead(i, now uint32) bool {
@@ -121,22 +124,32 @@ func (s *Server) sweep(ctx context.Context) {
 // judges.
 func (s *Server) checkLiveness(part, parts int) {
 	now, high := s.tr.Now(), s.tr.High()
+	pressed := s.bufs.pressure() > 1
 	for base := uint32(part) * slab.ChunkLen; base < high; base += uint32(parts) * slab.ChunkLen {
 		if s.live.pinged.Chunk(base) == nil || !s.table.has(base) {
 			continue // its first connection is being admitted
 		}
 		for i := base; i < base+slab.ChunkLen; i++ {
 			s.live.settle(i)
+			if pressed && s.table.at(i).partial.Load() != 0 {
+				s.wakeOpen(i) // what is incomplete has less time from now on
+			}
 			switch {
 			case s.live.due(i, now):
 				s.pingSilent(i, now)
 			case s.live.dead(i, now):
-				// One that is held has not been listened to; a reset would have been reported.
-				if m := s.table.at(i).load(); m.phase() == phaseOpen && s.table.at(i).flags.Load()&flagHeld == 0 {
-					_ = s.tr.Wake(netpoll.MakeConn(i, m.gen())) // or it has just ended
-				}
+				s.wakeOpen(i)
 			}
 		}
+	}
+}
+
+// wakeOpen gives a session a turn, unless it is held: then it has not been listened to, and a reset would have
+// been reported.
+func (s *Server) wakeOpen(i uint32) {
+	rec := s.table.at(i)
+	if m := rec.load(); m.phase() == phaseOpen && rec.flags.Load()&flagHeld == 0 {
+		_ = s.tr.Wake(netpoll.MakeConn(i, m.gen())) // or it has just ended
 	}
 }
 

@@ -227,25 +227,27 @@ func (tb *sessionTable) dropDetails(c conn) {
 
 // partial returns what is incomplete of a session's input, nil if nothing is.
 func (tb *sessionTable) partial(rec *record) *partial {
-	if rec.partial == 0 {
+	i := rec.partial.Load()
+	if i == 0 {
 		return nil
 	}
-	return tb.partials.At(rec.partial - 1)
+	return tb.partials.At(i - 1)
 }
 
 // newPartial gives a session a place for what is incomplete.
 func (tb *sessionTable) newPartial(rec *record) *partial {
 	i, _ := tb.partials.Get() // there are as many as connections
-	rec.partial = i + 1
+	rec.partial.Store(i + 1)
 	return tb.partials.At(i)
 }
 
 // dropPartial frees what is incomplete of a session's input, if something is.
 func (tb *sessionTable) dropPartial(rec *record, bufs *buffers) {
-	if rec.partial == 0 {
+	i := rec.partial.Load()
+	if i == 0 {
 		return
 	}
-	pt := tb.partials.At(rec.partial - 1)
+	pt := tb.partials.At(i - 1)
 	if pt.pending != nil {
 		pt.pending.abandon()
 	}
@@ -253,6 +255,6 @@ func (tb *sessionTable) dropPartial(rec *record, bufs *buffers) {
 	bufs.Free(pt.head)
 	bufs.Free(pt.rest)
 	*pt = partial{}
-	tb.partials.Put(rec.partial - 1)
-	rec.partial = 0
+	rec.partial.Store(0)
+	tb.partials.Put(i - 1)
 }

@@ -55,7 +55,7 @@ func TestTimeouts(t *testing.T) {
 				},
 				Close: func(_ session.Session, c session.CloseInfo) { e <- c },
 			})
-			cfg.FrameTimeout, cfg.MessageTimeout = 500*time.Millisecond, 500*time.Millisecond
+			cfg.StallTimeout = 500 * time.Millisecond
 			cfg.Reactor.CloseTimeout = 500 * time.Millisecond
 			cfg.PingInterval, cfg.PingTimeout = time.Second, time.Second
 			if tt.eviction != "ping_timeout" {
@@ -94,7 +94,7 @@ func TestTimeouts(t *testing.T) {
 // client that answers pings may be silent for ever.
 func TestSlowButAlive(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
-	cfg.FrameTimeout, cfg.MinRate = time.Second, 100
+	cfg.StallTimeout, cfg.MinRate = time.Second, 100
 	cfg.PingInterval, cfg.PingTimeout = 500*time.Millisecond, 500*time.Millisecond
 	_, addr := start(t, cfg)
 	c := dial(t, addr, "/")
