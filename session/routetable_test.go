@@ -42,8 +42,10 @@ func TestRouteTableIsFreed(t *testing.T) {
 	number := func() uint16 {
 		first := setTable(t, ts, 2)
 		runtime.AddCleanup(first, func(done chan struct{}) { close(done) }, freed)
-		if ts.enter() != first || ts.enter() != first {
-			t.Error("enter returned another table than the current one")
+		for range 2 {
+			if ts.enter() != first {
+				t.Error("enter returned another table than the current one")
+			}
 		}
 		setTable(t, ts, 3)
 		first.leave()
@@ -106,8 +108,8 @@ func TestRoutesOfLivingTablesAreBounded(t *testing.T) {
 	}
 }
 
-// Whatever is set, entered and left: a route is found by its number for as long as its table has users,
-// and no number has two.
+// Whatever is set, entered and left: a route is found by its number for as long as its table has
+// users, and no number has two.
 func TestRouteTablesModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ts := newRouteTables()
@@ -189,8 +191,8 @@ func TestRouteTablesConcurrently(t *testing.T) {
 	}
 }
 
-// The route of an ordinary session keeps nothing beside its record, with a host or a slash at the end
-// neither.
+// An ordinary session keeps no path beside its record, even where its pattern has a host, or a slash
+// at its end.
 func TestOwnPath(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"/chat": "/chat", "/": "/", "/a/": "/a/", "/a/{$}": "/a/", "GET h.test/chat": "/chat", "/{$}": "/",

@@ -51,8 +51,8 @@ type generationClient struct {
 	generation string
 }
 
-// clients opens n clients, one after the other, and has them and others before them ask which generation
-// is theirs.
+// clients opens n clients, one after the other. Each asks which generation is its own, and so do some
+// of those before it.
 func (w *swaps) clients(n int) (list []generationClient) {
 	for range n {
 		c := wstest.Dial(w, w.addr, "/")
@@ -71,9 +71,9 @@ func (c generationClient) ask() {
 	c.WantText(c.generation)
 }
 
-// Thousands of sessions live through a hundred SetRoutes under load: none is dropped, each keeps its
-// generation, and a generation is freed with its last session. WSGATEWAY_ROUTE_SESSIONS is how many; 500
-// by default, and fewer where there are not two descriptors for each.
+// Thousands of sessions live through a hundred SetRoutes under load: none is dropped, each keeps
+// its generation, and a generation is freed with its last session. WSGATEWAY_ROUTE_SESSIONS is how
+// many; 500 by default, and fewer where there are not two descriptors for each.
 func TestSetRoutesUnderLoad(t *testing.T) {
 	const sets, workers = 100, 8
 	count := 500
