@@ -14,6 +14,44 @@ import (
 	"wsgateway/wsproto"
 )
 
+// farewellRoute closes its sessions as their messages say, and bids them farewell by the code.
+func farewellRoute(t *testing.T, ended ends) session.Route {
+	return session.Route{
+		Path: "/", Mode: session.NeverBlocks,
+		Handler: session.HandlerFuncs{
+			Message: func(s session.Session, m session.Message) {
+				switch string(m.Data) {
+				case "close":
+					_ = s.Close(4000, "enough")
+				case "none":
+					_ = s.Close(4001, "")
+				case "no UTF-8":
+					_ = s.Close(4002, "")
+				case "worse":
+					_ = s.Close(4003, "")
+				default:
+					panic("as it was told")
+				}
+			},
+			Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
+		},
+		Farewell: func(s session.Session, code wsproto.StatusCode, reason string) []byte {
+			if s.Path() != "/" || s.Close(4999, "") == nil {
+				t.Error("not asked once, on behalf of the session that ends")
+			}
+			switch code {
+			case 4001:
+				return nil
+			case 4002:
+				return []byte{0xff}
+			case 4003:
+				panic("at the end")
+			}
+			return fmt.Appendf(nil, "%d %s", code, reason)
+		},
+	}
+}
+
 // A session is told why it ends by whoever of us ends it, and not where the client's fault or its own end
 // is the reason.
 func TestFarewell(t *testing.T) {
@@ -43,40 +81,7 @@ func TestFarewell(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ended := make(ends, 2)
-			s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{
-				Path: "/", Mode: session.NeverBlocks,
-				Handler: session.HandlerFuncs{
-					Message: func(s session.Session, m session.Message) {
-						switch string(m.Data) {
-						case "close":
-							_ = s.Close(4000, "enough")
-						case "none":
-							_ = s.Close(4001, "")
-						case "no UTF-8":
-							_ = s.Close(4002, "")
-						case "worse":
-							_ = s.Close(4003, "")
-						default:
-							panic("as it was told")
-						}
-					},
-					Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
-				},
-				Farewell: func(s session.Session, code wsproto.StatusCode, reason string) []byte {
-					if s.Path() != "/" || s.Close(4999, "") == nil {
-						t.Error("not asked once, on behalf of the session that ends")
-					}
-					switch code {
-					case 4001:
-						return nil
-					case 4002:
-						return []byte{0xff}
-					case 4003:
-						panic("at the end")
-					}
-					return fmt.Appendf(nil, "%d %s", code, reason)
-				},
-			}}})
+			s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{farewellRoute(t, ended)}})
 			c := wstest.Dial(t, addr, "/")
 			done := make(chan struct{})
 			go func() { defer close(done); tt.do(s, c) }()

@@ -56,6 +56,52 @@ func request(t *testing.T, addr, line, fields string) (*http.Response, string) {
 	return res, string(body)
 }
 
+// decide does what the path of a request names.
+func decide(u *session.Upgrade) error {
+	switch string(u.Request.Path) {
+	case "/refused":
+		return wsproto.Refusal(418, "short and stout")
+	case "/moved":
+		return u.Respond(&wsproto.Response{Status: 302, Header: []wsproto.Field{{Name: "Location", Value: "/elsewhere"}}, Body: []byte("over there")})
+	case "/invalid":
+		return u.Respond(&wsproto.Response{Status: 101})
+	case "/split":
+		return u.Respond(&wsproto.Response{Status: 400, Header: []wsproto.Field{{Name: "X", Value: "a\r\nb: c"}}})
+	case "/switch":
+		return &wsproto.RequestError{Status: 101, Reason: "x"}
+	case "/zero":
+		return &wsproto.RequestError{}
+	case "/nil":
+		var e *wsproto.RequestError
+		return e
+	case "/nilresponse":
+		var e *wsproto.Response
+		return u.Respond(e)
+	case "/error":
+		return errors.New("database is down")
+	case "/panic":
+		panic("as asked")
+	case "/second":
+		u.Subprotocol = "b"
+	case "/own":
+		u.Subprotocol = "own"
+	case "/none":
+		u.Subprotocol = ""
+	case "/unoffered":
+		u.Subprotocol = "z"
+	case "/header":
+		u.Header = append(u.Header, wsproto.Field{Name: "X-Extra", Value: string(u.Request.RawQuery)})
+	case "/version":
+		u.Header = append(u.Header, wsproto.Field{Name: "sec-websocket-version", Value: "8"})
+	case "/badheader":
+		u.Header = append(u.Header, wsproto.Field{Name: "Upgrade", Value: "h2c"})
+	}
+	if !u.RemoteAddr.IsValid() {
+		return errors.New("no remote address")
+	}
+	return nil
+}
+
 func TestOnUpgrade(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	route := session.Route{
@@ -63,50 +109,7 @@ func TestOnUpgrade(t *testing.T) {
 		Handler:      session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }},
 		Subprotocols: []string{"a", "b"},
 		Header:       []wsproto.Field{{Name: "X-Route", Value: "1"}},
-		OnUpgrade: func(u *session.Upgrade) error {
-			switch string(u.Request.Path) {
-			case "/refused":
-				return wsproto.Refusal(418, "short and stout")
-			case "/moved":
-				return u.Respond(&wsproto.Response{Status: 302, Header: []wsproto.Field{{Name: "Location", Value: "/elsewhere"}}, Body: []byte("over there")})
-			case "/invalid":
-				return u.Respond(&wsproto.Response{Status: 101})
-			case "/split":
-				return u.Respond(&wsproto.Response{Status: 400, Header: []wsproto.Field{{Name: "X", Value: "a\r\nb: c"}}})
-			case "/switch":
-				return &wsproto.RequestError{Status: 101, Reason: "x"}
-			case "/zero":
-				return &wsproto.RequestError{}
-			case "/nil":
-				var e *wsproto.RequestError
-				return e
-			case "/nilresponse":
-				var e *wsproto.Response
-				return u.Respond(e)
-			case "/error":
-				return errors.New("database is down")
-			case "/panic":
-				panic("as asked")
-			case "/second":
-				u.Subprotocol = "b"
-			case "/own":
-				u.Subprotocol = "own"
-			case "/none":
-				u.Subprotocol = ""
-			case "/unoffered":
-				u.Subprotocol = "z"
-			case "/header":
-				u.Header = append(u.Header, wsproto.Field{Name: "X-Extra", Value: string(u.Request.RawQuery)})
-			case "/version":
-				u.Header = append(u.Header, wsproto.Field{Name: "sec-websocket-version", Value: "8"})
-			case "/badheader":
-				u.Header = append(u.Header, wsproto.Field{Name: "Upgrade", Value: "h2c"})
-			}
-			if !u.RemoteAddr.IsValid() {
-				t.Error("no remote address")
-			}
-			return nil
-		},
+		OnUpgrade:    decide,
 	}
 	for _, inline := range []bool{true, false} {
 		route.Mode = loopIf(inline)
