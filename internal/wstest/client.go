@@ -150,10 +150,14 @@ func (c *Client) Read() ws.Frame {
 	return f
 }
 
-// ReadText reads a text message of one frame.
+// ReadText reads the next text message. It answers pings that come before it, as clients do.
 func (c *Client) ReadText() string {
 	c.Helper()
 	f := c.Read()
+	for f.Header.OpCode == ws.OpPing {
+		c.Send(ws.NewPongFrame(f.Payload))
+		f = c.Read()
+	}
 	if f.Header.OpCode != ws.OpText {
 		c.Fatalf("read opcode %d with %.100q, want a text message", f.Header.OpCode, f.Payload)
 	}
