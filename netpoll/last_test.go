@@ -13,11 +13,13 @@ import (
 	"wsgateway/netpoll"
 )
 
+// turnOf is a turn with ways to send: a message that may be dropped, and the last one.
+type turnOf = func(t *netpoll.Turn, data func() error, last func())
+
 // Whatever DropQueued discards, and whenever the last message is sent: what arrives is what was sent, from the
 // first message on without a gap, and the last one.
 func TestDropQueuedLeavesNoGap(t *testing.T) {
-	type turn = func(t *netpoll.Turn, data func() error, last func())
-	for name, turns := range map[string][]turn{
+	for name, turns := range map[string][]turnOf{
 		"last before": {func(t *netpoll.Turn, _ func() error, last func()) {
 			last()
 			t.DropQueued()
@@ -61,52 +63,55 @@ func TestDropQueuedLeavesNoGap(t *testing.T) {
 			last()
 		}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			const size = 4000
-			var seq uint32
-			var r *netpoll.Reactor
-			var c netpoll.Conn
-			send := func() error {
-				seq++
-				return r.Send(c, netpoll.Message{Body: numbered{kind: kindPlain, seq: seq}.bytes(size)})
-			}
-			last := func() {
-				if err := r.Send(c, netpoll.Message{Body: numbered{kind: kindEnd}.bytes(0), Final: true}); err != nil {
-					t.Error(err)
-				}
-			}
-			notices := make(chan turn, len(turns))
-			done := make(chan bool, len(turns))
-			h := &funcs{notice: func(t *netpoll.Turn, why netpoll.Reason) {
-				if why&netpoll.Woken == 0 {
-					return
-				}
-				(<-notices)(t, send, last)
-				if len(notices) == 0 {
-					t.CloseFlushed(false)
-				}
-				done <- true
-			}}
-			r, conn, peer := pairWith(t, netpoll.Config{QueueMessages: 1000, QueueBytes: 1 << 20}, h)
-			c = conn
-			for r.Queued(c) < 20*size {
-				if err := send(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for _, do := range turns {
-				notices <- do
-			}
-			for range turns {
-				if err := r.Wake(c); err != nil {
-					t.Fatal(err)
-				}
-				<-done
-			}
-			checkPrefix(t, peer)
-			settled(t, r)
-		})
+		t.Run(name, func(t *testing.T) { dropInTurns(t, turns) })
 	}
+}
+
+// dropInTurns fills a queue and runs turns on its connection. What arrives has no gap.
+func dropInTurns(t *testing.T, turns []turnOf) {
+	const size = 4000
+	var seq uint32
+	var r *netpoll.Reactor
+	var c netpoll.Conn
+	send := func() error {
+		seq++
+		return r.Send(c, netpoll.Message{Body: numbered{kind: kindPlain, seq: seq}.bytes(size)})
+	}
+	last := func() {
+		if err := r.Send(c, netpoll.Message{Body: numbered{kind: kindEnd}.bytes(0), Final: true}); err != nil {
+			t.Error(err)
+		}
+	}
+	notices := make(chan turnOf, len(turns))
+	done := make(chan bool, len(turns))
+	h := &funcs{notice: func(t *netpoll.Turn, why netpoll.Reason) {
+		if why&netpoll.Woken == 0 {
+			return
+		}
+		(<-notices)(t, send, last)
+		if len(notices) == 0 {
+			t.CloseFlushed(false)
+		}
+		done <- true
+	}}
+	r, conn, peer := pairWith(t, netpoll.Config{QueueMessages: 1000, QueueBytes: 1 << 20}, h)
+	c = conn
+	for r.Queued(c) < 20*size {
+		if err := send(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, do := range turns {
+		notices <- do
+	}
+	for range turns {
+		if err := r.Wake(c); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+	}
+	checkPrefix(t, peer)
+	settled(t, r)
 }
 
 // checkPrefix reads numbered messages, from 1 on without a gap, until the end message and the end.

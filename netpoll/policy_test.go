@@ -151,25 +151,36 @@ func checkPolicy(t *testing.T, rt *rapid.T, policy netpoll.Policy) {
 			break
 		}
 	}
+	checkLosses(rt, r, policy, losses{sent: len(sent), arrived: len(got), lost: lost, refused: refused})
+	checkArrived(rt, policy, sent, got)
+}
+
+// losses is what a run of sends came to, in messages.
+type losses struct {
+	sent, arrived int
+	lost, refused uint64
+}
+
+// checkLosses checks the counters of an empty reactor against what has been seen.
+func checkLosses(rt *rapid.T, r *netpoll.Reactor, policy netpoll.Policy, n losses) {
 	st := r.Stats()
-	for began := time.Now(); st.QueueMessages != 0 && time.Since(began) < 5*time.Second; st = r.Stats() {
+	for began := time.Now(); st.QueueMessages != 0 && time.Since(began) < 30*time.Second; st = r.Stats() {
 		runtime.Gosched() // the loop counts after it has sent
 	}
 	if st.QueueMessages != 0 || st.QueueBytes != 0 {
 		rt.Fatalf("%d messages, %d bytes seem to wait", st.QueueMessages, st.QueueBytes)
 	}
-	if uint64(len(sent)-len(got)) != lost {
-		rt.Fatalf("%d sent, %d arrived, %d lost", len(sent), len(got), lost)
+	if uint64(n.sent-n.arrived) != n.lost {
+		rt.Fatalf("%d sent, %d arrived, %d lost", n.sent, n.arrived, n.lost)
 	}
-	checkArrived(rt, policy, sent, got)
 	switch policy {
 	case netpoll.DropOldest, netpoll.DropNewest:
-		if st.DroppedNewest != refused || st.Conflated != 0 || policy == netpoll.DropNewest && st.DroppedOldest != 0 {
-			rt.Fatalf("%d refused, stats %+v", refused, st)
+		if st.DroppedNewest != n.refused || st.Conflated != 0 || policy == netpoll.DropNewest && st.DroppedOldest != 0 {
+			rt.Fatalf("%d refused, stats %+v", n.refused, st)
 		}
 	case netpoll.KeepLatest:
-		if st.Dropped != refused || st.DroppedNewest+st.DroppedOldest != 0 {
-			rt.Fatalf("%d refused, stats %+v", refused, st)
+		if st.Dropped != n.refused || st.DroppedNewest+st.DroppedOldest != 0 {
+			rt.Fatalf("%d refused, stats %+v", n.refused, st)
 		}
 	}
 }

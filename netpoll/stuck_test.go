@@ -105,32 +105,7 @@ func TestCloseLeavesWhatIsStuck(t *testing.T) {
 				}
 			}
 
-			if err := r.Close(); !errors.Is(err, netpoll.ErrHandlerStuck) {
-				t.Errorf("Close: %v", err)
-			}
-			if n := len(h.all(t)); n != 10 {
-				t.Errorf("%d connections were closed", n)
-			}
-			for _, err := range h.all(t) {
-				if !errors.Is(err, netpoll.ErrReactorClosed) {
-					t.Error(err)
-				}
-			}
-			if st := r.Stats(); st.Conns != len(stuck) {
-				t.Errorf("%d connections are left", st.Conns)
-			}
-			if want := map[int]string{1: "goroutines=1", 2: "goroutines=2"}[len(stuck)]; !l.has("do not return") || !l.has(want) {
-				t.Error("not logged, or with the wrong number")
-			}
-			if !errors.Is(r.Close(), netpoll.ErrHandlerStuck) {
-				t.Error("the second Close does not say so")
-			}
-			for id := range held {
-				if err := r.Send(id, netpoll.Message{Body: []byte("x")}); err != nil {
-					t.Errorf("the connection that is being served is closed: %v", err)
-				}
-			}
-
+			closeStuck(t, r, h, &l, held)
 			close(h.release)
 			settled(t, r)
 			for id := range held {
@@ -150,6 +125,37 @@ func TestCloseLeavesWhatIsStuck(t *testing.T) {
 			}
 			eventually(t, "no descriptor is left open", func() bool { return openFDs() <= before })
 		})
+	}
+}
+
+// closeStuck closes a reactor of ten idle connections and some that are held by calls, and checks that it
+// leaves these alone, and says so.
+func closeStuck(t *testing.T, r *netpoll.Reactor, h *sticky, l *logs, held map[netpoll.Conn]bool) {
+	t.Helper()
+	if err := r.Close(); !errors.Is(err, netpoll.ErrHandlerStuck) {
+		t.Errorf("Close: %v", err)
+	}
+	if n := len(h.all(t)); n != 10 {
+		t.Errorf("%d connections were closed", n)
+	}
+	for _, err := range h.all(t) {
+		if !errors.Is(err, netpoll.ErrReactorClosed) {
+			t.Error(err)
+		}
+	}
+	if st := r.Stats(); st.Conns != len(held) {
+		t.Errorf("%d connections are left", st.Conns)
+	}
+	if want := map[int]string{1: "goroutines=1", 2: "goroutines=2"}[len(held)]; !l.has("do not return") || !l.has(want) {
+		t.Error("not logged, or with the wrong number")
+	}
+	if !errors.Is(r.Close(), netpoll.ErrHandlerStuck) {
+		t.Error("the second Close does not say so")
+	}
+	for id := range held {
+		if err := r.Send(id, netpoll.Message{Body: []byte("x")}); err != nil {
+			t.Errorf("the connection that is being served is closed: %v", err)
+		}
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 // several is sent.
 func TestSendUrgent(t *testing.T) {
 	r, id, c := pair(t, netpoll.Config{QueueBytes: 4 << 20, QueueMessages: 1 << 20})
-
 	const size = 3001 // does not divide any buffer
 	urgent := bytes.Repeat([]byte{'!'}, size)
 	for round := range 3 {
@@ -40,35 +39,47 @@ func TestSendUrgent(t *testing.T) {
 		if n := after.Superseded - before.Superseded; n != 2 {
 			t.Errorf("%d superseded", n)
 		}
-		place := -1
-		next := byte(0)
-		for i := range messages + 1 {
-			p := make([]byte, size)
-			if _, err := io.ReadFull(c, p); err != nil {
-				t.Fatal(err)
-			}
-			switch {
-			case bytes.Equal(p, urgent):
-				if place >= 0 {
-					t.Error("sent twice")
-				}
-				place = i
-			case bytes.Equal(p, bytes.Repeat([]byte{next}, size)):
-				next++
-			default:
-				t.Fatalf("message %d is %q..., want %d", i, p[:10], next)
-			}
-		}
-		if place < 0 || place > messages-50 {
-			t.Errorf("round %d: in place %d of %d", round, place, messages)
+		if place := readUrgent(t, c, messages, urgent); place < 0 || place > messages-50 {
+			t.Errorf("round %d: the urgent message came in place %d of %d, want it far before the end", round, place, messages)
 		}
 		eventually(t, "the queue is empty", func() bool {
 			st := r.Stats()
 			return r.Queued(id) == 0 && st.QueueBytes == 0 && st.QueueMessages == 0
 		})
 	}
+}
 
-	// With nothing queued it is sent like any other, and after the last message not at all.
+// readUrgent reads messages that are numbered from 0 on, with an urgent one between them, and returns the
+// place of that, -1 if it did not come.
+func readUrgent(t *testing.T, c io.Reader, messages int, urgent []byte) int {
+	t.Helper()
+	place := -1
+	next := byte(0)
+	size := len(urgent)
+	for i := range messages + 1 {
+		p := make([]byte, size)
+		if _, err := io.ReadFull(c, p); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case bytes.Equal(p, urgent):
+			if place >= 0 {
+				t.Error("sent twice")
+			}
+			place = i
+		case bytes.Equal(p, bytes.Repeat([]byte{next}, size)):
+			next++
+		default:
+			t.Fatalf("message %d is %q..., want %d", i, p[:10], next)
+		}
+	}
+	return place
+}
+
+// With nothing queued an urgent message is sent like any other, and after the last message not at all.
+func TestSendUrgentAlone(t *testing.T) {
+	r, id, c := pair(t, netpoll.Config{QueueBytes: 4 << 20, QueueMessages: 1 << 20})
+	urgent := bytes.Repeat([]byte{'!'}, 3001)
 	if err := r.Send(id, netpoll.Message{Prefix: netpoll.MakePrefix([]byte("x")), Body: []byte("y"), Urgent: true}); err != nil {
 		t.Fatal(err)
 	}
