@@ -35,14 +35,14 @@ func (u *Upgrade) PathValue(name string) string { return u.Request.PathValue(nam
 func (u *Upgrade) Query() url.Values { return u.Request.Query() }
 
 // HTTPRequest returns the request as net/http has it, for code that takes an *http.Request: cookies,
-// tokens, sessions. Behind Server.ServeHTTP it is the request that ServeHTTP was called with, with
-// the values of its context, which has ended. Otherwise it is a copy that is made by each call, and
-// its context is u.Context. It may be kept.
+// tokens, sessions. Each call makes a copy, which may be kept. Behind Server.ServeHTTP it is a copy of
+// the request that ServeHTTP was called with. Its context has that request's values and ends with
+// u.Context. Otherwise its context is u.Context.
 //
 // Errors: those of http.ReadRequest.
 func (u *Upgrade) HTTPRequest() (*http.Request, error) {
 	if u.http != nil {
-		return u.http, nil
+		return u.http.WithContext(valuesOf{u.Context, u.http.Context()}), nil
 	}
 	r, err := u.Request.HTTPRequest()
 	if err != nil {
@@ -53,6 +53,15 @@ func (u *Upgrade) HTTPRequest() (*http.Request, error) {
 	}
 	return r.WithContext(u.Context), nil
 }
+
+// valuesOf is a context with the values of another one. net/http ends a request's context when
+// ServeHTTP has returned, and the decision may be made later.
+type valuesOf struct {
+	context.Context
+	values context.Context
+}
+
+func (v valuesOf) Value(key any) any { return v.values.Value(key) }
 
 // Respond returns the error with which OnUpgrade refuses the handshake by a response of its own, a
 // redirect for instance. The response may be shared, and must not change until it has been sent.

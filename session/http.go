@@ -2,10 +2,12 @@ package session
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
+	"syscall"
 	"time"
 
 	"wsgateway/wsproto"
@@ -16,13 +18,15 @@ import (
 // accepted it itself. So a Server can be mounted in a http.ServeMux beside ordinary pages, behind
 // any middleware that passes the http.ResponseWriter on.
 //
-// The route is found by r.URL and r.Host, as middleware such as http.StripPrefix left them.
-// Upgrade.HTTPRequest returns r itself, with its context's values. Route.HTTP answers requests that
-// do not ask for WebSocket, as it does behind the server's own listeners; each answer other than 101
-// ends the connection. Requests with a body are refused with 400.
+// The server must have been started (Start). The route is found by r.URL and r.Host, as middleware such
+// as http.StripPrefix left them. Upgrade.HTTPRequest returns a copy of r. Route.HTTP answers requests
+// that do not ask for WebSocket, as it does behind the server's own listeners; each answer other than
+// 101 ends the connection. Requests with a body are refused with 400.
 //
-// ServeHTTP returns when the connection has been taken over. It refuses with 501 what it cannot
-// take over: TLS, HTTP/2, and connections that are not sockets.
+// ServeHTTP returns when the connection has been taken over, and keeps nothing of r for the session.
+// It refuses with 501 what it cannot take over: TLS, HTTP/2, connections that are not sockets, and
+// writers without a way to http.Hijacker, such as that of http.TimeoutHandler. During Shutdown, and
+// with as many connections as the server may hold, it answers 503.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	refusal := s.takeOver(w, r)
 	if refusal == nil {
@@ -39,7 +43,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var (
 	errTLS       = wsproto.Refusal(http.StatusNotImplemented, "this server does not take over TLS connections")
 	errHTTP2     = wsproto.Refusal(http.StatusNotImplemented, "WebSocket needs HTTP/1.1 here")
-	errNoHijack  = wsproto.Refusal(http.StatusNotImplemented, "this connection cannot be taken over")
+	errNoHijack  = wsproto.Refusal(http.StatusNotImplemented, "middleware of this server keeps WebSocket from taking the connection over")
+	errNoSocket  = wsproto.Refusal(http.StatusNotImplemented, "this connection is not a socket")
 	errBodyBytes = wsproto.Refusal(http.StatusBadRequest, "a request with a body")
 )
 
@@ -58,7 +63,7 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request) *wsproto.Reque
 	}
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		s.log.Error("a connection cannot be taken over from net/http", "err", err)
+		s.log.Error("a connection cannot be taken over from net/http", "err", err, "writer", fmt.Sprintf("%T", w))
 		return errNoHijack
 	}
 	head := requestHead(r)
@@ -66,7 +71,9 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request) *wsproto.Reque
 		head = append(head, early...) // admission refuses it
 	}
 	if _, err := s.reactor.AdoptConn(nc, head, r); err != nil {
-		s.log.Warn("a connection cannot be taken over from net/http", "err", err)
+		if !errors.Is(err, ErrFull) && !errors.Is(err, ErrStopped) && !errors.Is(err, ErrReactorClosed) {
+			s.log.Warn("a connection cannot be taken over from net/http", "err", err)
+		}
 		s.refuseHijacked(nc, r)
 	}
 	return nil
@@ -75,11 +82,19 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request) *wsproto.Reque
 // refuseHijacked answers a request whose connection the reactor does not take, and ends it.
 func (s *Server) refuseHijacked(nc net.Conn, r *http.Request) {
 	defer nc.Close()
-	s.stats.handshake(http.StatusServiceUnavailable)
+	refusal := wsproto.ErrOverloaded
+	options := wsproto.ResponseOptions{
+		Date:     []byte(time.Now().UTC().Format(http.TimeFormat)),
+		OmitBody: r.Method == http.MethodHead,
+	}
+	if _, ok := nc.(syscall.Conn); ok {
+		options.RetryAfter = retryAfter()
+	} else {
+		refusal = errNoSocket
+	}
+	s.stats.handshake(refusal.Status)
 	_ = nc.SetDeadline(time.Now().Add(time.Second)) // a socket that nothing has been written to takes this
-	_, _ = nc.Write(wsproto.AppendRefusal(nil, wsproto.ErrOverloaded, wsproto.ResponseOptions{
-		RetryAfter: retryAfter(), OmitBody: r.Method == http.MethodHead,
-	}))
+	_, _ = nc.Write(wsproto.AppendRefusal(nil, refusal, options))
 }
 
 // requestHead returns the head of r as the client could have sent it. It is judged like any other.

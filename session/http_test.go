@@ -166,8 +166,8 @@ func TestServeHTTPFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode != 503 || response.Header.Get("Retry-After") == "" {
-		t.Errorf("status %d, Retry-After %q, want 503 and a number", response.StatusCode, response.Header.Get("Retry-After"))
+	if h := response.Header; response.StatusCode != 503 || h.Get("Retry-After") == "" || h.Get("Date") == "" {
+		t.Errorf("status %d, header %v, want 503, Retry-After and Date", response.StatusCode, h)
 	}
 }
 
