@@ -9,6 +9,9 @@ var (
 	blockingSize = desc("blocking_calls_limit", "Calls of handlers that may block, at most at the same time.")
 	blockingBusy = desc("blocking_calls", "Calls of handlers that may block, running.")
 	blockingWait = desc("blocking_calls_waiting", "Sessions whose handler waits to be called.")
+	routeSize    = desc("route_blocking_calls_limit", "Calls of a route's handler that may block, at most at the same time.", "route")
+	routeBusy    = desc("route_blocking_calls", "Calls of a route's handler that may block, running.", "route")
+	routeWait    = desc("route_blocking_calls_waiting", "Sessions and requests of a route whose call waits.", "route")
 	contained    = desc("contained_panics_total", "Panics outside of handlers; each cost one connection.")
 )
 
@@ -17,6 +20,11 @@ func (e emitter) handlers(st *session.Stats) {
 	e.gauge(blockingSize, float64(st.Blocking.Size))
 	e.gauge(blockingBusy, float64(st.Blocking.Busy))
 	e.gauge(blockingWait, float64(st.Blocking.Waiting))
+	for route, b := range st.BlockingRoutes {
+		e.gauge(routeSize, float64(b.Size), route)
+		e.gauge(routeBusy, float64(b.Busy), route)
+		e.gauge(routeWait, float64(b.Waiting), route)
+	}
 	e.count(panics, float64(st.HandlerPanics))
 	e.count(contained, float64(st.Panics))
 }

@@ -154,7 +154,7 @@ func (t *turn) moveToWorker(r *request) {
 
 // decideAsync has the pool for calls that may block decide about a request. Until it has, nothing is read.
 func (t *turn) decideAsync(r *request) {
-	if t.srv.exec.full() {
+	if r.route.calls().Full() {
 		t.refuse(wsproto.ErrOverloaded)
 		return
 	}
@@ -166,7 +166,7 @@ func (t *turn) decideAsync(r *request) {
 	s := t.session()
 	pending.async = true
 	pending.ctx, pending.cancel = context.WithTimeout(t.srv.ctx, t.handshakeLeft())
-	t.srv.exec.post(t.c, nil, func() { pending.decide(s) })
+	r.route.calls().Post(t.c, func() { pending.decide(s) })
 }
 
 // noticeRequest is for a client that has not been upgraded.

@@ -28,7 +28,7 @@ func (t *turn) deliver(m Message) (ok bool) {
 			return false
 		}
 		m.Data = append(p, m.Data...)
-		t.srv.exec.post(t.c, nil, func() {
+		route.calls().Post(t.c, func() {
 			defer bufs.Free(m.Data)
 			if !s.closedByUs() {
 				s.callOnMessage(route, m)
@@ -58,7 +58,7 @@ func (s Session) closedByUs() bool {
 	if by, ok := s.srv.table.record(s.c).endOf(s.c); ok {
 		return by == ByServer
 	}
-	end := s.srv.table.tombstone(s.c) // and the slot is another's by now
+	end := s.srv.calls.tombstone(s.c) // and the slot is another's by now
 	return end != nil && end.by == ByServer
 }
 
@@ -92,15 +92,8 @@ func (t *turn) controlCall(p []byte, f func(p []byte)) {
 	})
 }
 
-// post has the pool call f, which calls a handler that may block, and survives its panic. f must not use the
-// turn.
-func (t *turn) post(f func()) {
-	s := t.session()
-	t.srv.exec.post(t.c, nil, func() {
-		defer s.recovered()
-		f()
-	})
-}
+// post has the route's pool call f, which calls a handler that may block. f must not use the turn.
+func (t *turn) post(f func()) { t.route.calls().Post(t.c, f) }
 
 // fault tells the handler why the session is about to end, if it wants to know.
 func (t *turn) fault(err error) {
@@ -122,11 +115,14 @@ func (s Session) recovered() {
 	}
 }
 
-// exited counts and logs that a handler has called runtime.Goexit.
-func (s *Server) exited(c conn) {
-	s.stats.panics.Add(1)
-	s.log.Error("handler called runtime.Goexit", "session", s.ids.encode(c))
-	_ = Session{s, c}.beginClose(wsproto.StatusInternalError, "internal error")
+// callFailed ends the session of a call that the pool was making: it has panicked with v or, if that is nil,
+// called runtime.Goexit.
+func (s Session) callFailed(v any) {
+	if !s.srv.panicked(s.c, v) {
+		s.srv.stats.panics.Add(1)
+		s.srv.log.Error("handler called runtime.Goexit", "session", s.srv.ids.encode(s.c))
+	}
+	_ = s.beginClose(wsproto.StatusInternalError, "internal error")
 }
 
 // panicked counts and logs the value of recover, and reports whether there was a panic.

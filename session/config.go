@@ -56,8 +56,8 @@ type Config struct {
 	Publications     int
 	PublicationBytes int64
 
-	// BlockingCalls is how many calls of handlers that may block (Route.Mode) run at the same
-	// time, each in a goroutine. Further ones wait. Default 256.
+	// BlockingCalls is how many calls that may block (Route.Mode, Route.UpgradeMode) run at the same
+	// time for each route, unless Route.BlockingCalls says otherwise. Default 256.
 	BlockingCalls int
 	// HandlerTimeout is how long Close waits for calls of handlers to return. Default 10 s.
 	HandlerTimeout time.Duration
@@ -119,6 +119,9 @@ type Route struct {
 	// (MayBlock). UpgradeMode says the same of OnUpgrade and HTTP; by default it is as Mode.
 	Mode        Mode
 	UpgradeMode UpgradeMode
+	// BlockingCalls is how many calls of this route that may block run at the same time, each in a
+	// goroutine of the route's own pool. Further ones wait. Default Config.BlockingCalls.
+	BlockingCalls int
 
 	Subprotocols []string // spoken here, in order of preference
 

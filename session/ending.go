@@ -127,14 +127,12 @@ func (t *turn) endSession(by Initiator, code wsproto.StatusCode, reason string, 
 	}()
 	defer t.rec.store(meta(0).with(phaseOver)) // of no session: nothing is known of it any more
 	t.srv.live.forget(t.c.Index())
-	t.dropPartial()
 	if m.phase() == phaseHandshake {
+		t.forgetRequest()
 		t.rec.store(m.with(phaseOver))
-		if t.srv.exec != nil {
-			t.srv.exec.forget(t.c)
-		}
 		return
 	}
+	t.dropPartial()
 	t.rec.begin(t.c, by, code)
 	by, code = t.rec.end()
 	info := CloseInfo{code, reason, by, clean}
@@ -148,7 +146,6 @@ func (t *turn) endSession(by Initiator, code wsproto.StatusCode, reason string, 
 		held = nil
 		later = func() {
 			defer table.leave()
-			defer s.recovered()
 			handler.OnClose(s, info)
 		}
 	}
@@ -174,6 +171,6 @@ func (t *turn) detach(m meta, by Initiator, onClose func()) {
 	t.endContext()
 	t.rec.store(m.with(phaseOver))
 	if onClose != nil {
-		t.srv.exec.post(t.c, &tombstone{route: t.route, meta: m, by: by, details: tb.detailsOf(t.c), peer: t.srv.tr.Peer(t.c)}, onClose)
+		t.route.calls().PostLast(t.c, &tombstone{route: t.route, meta: m, by: by, details: tb.detailsOf(t.c), peer: t.srv.tr.Peer(t.c)}, onClose)
 	}
 }

@@ -7,10 +7,10 @@ type Mode uint8
 
 const (
 	// MayBlock is for handlers that may wait, for a database for instance. Their calls run in a pool
-	// of goroutines (Config.BlockingCalls). While a call waits or runs, its client is not read from, so
-	// that at most one message of each client is on its way. Other goroutines find a session
-	// (Server.Sessions, SendAll) as soon as its handshake has been answered, perhaps before OnOpen is
-	// called: what they need of it is better set in Upgrade.Value.
+	// of goroutines that the route has for itself (Route.BlockingCalls). While a call waits or runs,
+	// its client is not read from, so that at most one message of each client is on its way. Other
+	// goroutines find a session (Server.Sessions, SendAll) as soon as its handshake has been answered,
+	// perhaps before OnOpen is called: what they need of it is better set in Upgrade.Value.
 	MayBlock Mode = iota
 	// NeverBlocks is for handlers that return at once, in well under a millisecond. Sending never blocks.
 	// Their calls run on the workers that decode messages, which saves a copy and a switch of goroutines.

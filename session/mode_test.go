@@ -44,16 +44,15 @@ func TestModeDefaultMayBlock(t *testing.T) {
 func TestModePingNeedsNoCall(t *testing.T) {
 	h, entered, leave := stuck()
 	_, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{
-		{Path: "/stuck", Handler: h},
-		{Path: "/idle", UpgradeMode: session.UpgradeNeverBlocks, Handler: session.HandlerFuncs{}},
+		{Path: "/", UpgradeMode: session.UpgradeNeverBlocks, Handler: h},
 	}})
 	defer close(leave)
-	idle := dial(t, addr, "/idle")
+	idle := dial(t, addr, "/")
 	idle.send(ws.NewPingFrame([]byte("before")))
 	idle.want(ws.OpPong, "before")
-	c := dial(t, addr, "/stuck")
+	c := dial(t, addr, "/")
 	c.text("wait")
-	<-entered
+	<-entered // the route's only call
 	idle.send(ws.NewPingFrame([]byte("ping")))
 	idle.send(ws.NewPongFrame([]byte("pong")))
 	idle.send(ws.NewPingFrame([]byte("again")))

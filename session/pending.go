@@ -78,6 +78,15 @@ func (t *turn) pending() *pendingRequest {
 	return nil
 }
 
+// forgetRequest drops what there is of a request that will not be answered any more. A call that decides
+// about it and has not begun is not made.
+func (t *turn) forgetRequest() {
+	if p := t.pending(); p != nil && p.async {
+		p.route.calls().Forget(t.c)
+	}
+	t.dropPartial()
+}
+
 // handshakeLeft is how long the client's request may still take.
 func (t *turn) handshakeLeft() time.Duration {
 	took := time.Duration(uint32(time.Since(epoch).Microseconds())-t.rec.began) * time.Microsecond

@@ -113,7 +113,7 @@ func (p *presence) run() {
 			close(p.ended)
 			return
 		}
-		p.srv.exited(0)
+		Session{p.srv, 0}.callFailed(nil)
 		go p.run()
 	}()
 	p.tellRest()

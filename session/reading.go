@@ -65,7 +65,7 @@ func (t *turn) held() bool {
 }
 
 // busy reports whether a call of the session's handler waits or runs in the pool.
-func (t *turn) busy() bool { return t.route.Mode == MayBlock && t.srv.exec.busy(t.c) }
+func (t *turn) busy() bool { return t.route.Mode == MayBlock && t.route.calls().Busy(t.c) }
 
 // flooding reports whether a client owes the time for its control frames.
 func (t *turn) flooding(flags uint32) bool {

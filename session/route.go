@@ -24,8 +24,9 @@ type route struct {
 	pong   PongHandler
 	fault  ErrorHandler
 
-	callsOpen bool // the handler has an OnOpen
-	httpOnly  bool // there is no handler
+	pool      atomic.Pointer[callPool] // nil until it is needed, see calls
+	callsOpen bool                     // the handler has an OnOpen
+	httpOnly  bool                     // there is no handler
 
 	open    atomic.Int64 // sessions between OnOpen and OnClose
 	limited bool         // Rate bounds something
@@ -103,7 +104,7 @@ func (r *Route) withDefaults() error {
 	switch {
 	case r.Handler == nil && r.HTTP == nil:
 		refuse("it has neither Handler nor HTTP")
-	case r.MaxMessage < 0 || r.MaxFragments < 0 || r.DeflateThreshold < 0:
+	case r.MaxMessage < 0 || r.MaxFragments < 0 || r.BlockingCalls < 0 || r.DeflateThreshold < 0:
 		refuse("negative limit")
 	case r.Only != 0 && r.Only != wsproto.OpText && r.Only != wsproto.OpBinary:
 		refuse("Only is not a type of message")

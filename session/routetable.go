@@ -28,6 +28,7 @@ var ErrRouteTables = errors.New("session: too many earlier route tables still ha
 // is given to a new route only after the table of its last one is gone.
 type routeTables struct {
 	current  atomic.Pointer[routeTable]
+	calls    *callPools               // of all routes
 	lossy    atomic.Bool              // some route has had a policy other than CloseSlow
 	byNumber atomic.Pointer[[]*route] // immutable, replaced under mu; nil elements are free numbers
 
@@ -51,8 +52,8 @@ type routeTable struct {
 // noRoute is what at returns for a number without a route: that of a session that has ended.
 var noRoute = &route{}
 
-func newRouteTables() *routeTables {
-	ts := new(routeTables)
+func newRouteTables(calls *callPools) *routeTables {
+	ts := &routeTables{calls: calls}
 	ts.byNumber.Store(new([]*route))
 	return ts
 }
@@ -105,6 +106,9 @@ func (ts *routeTables) remove(t *routeTable) {
 	list := slices.Clone(*ts.byNumber.Load())
 	for _, r := range t.routes {
 		list[r.number] = nil
+		if p := r.pool.Load(); p != nil {
+			p.retire()
+		}
 	}
 	ts.byNumber.Store(&list)
 	ts.alive--
@@ -148,6 +152,9 @@ func (ts *routeTables) replace(routes []*route, p *patterns) (*routeTable, error
 			list[number] = r
 		}
 		r.table, r.number = t, uint16(number)
+		if r.BlockingCalls = min(r.BlockingCalls, maxCount); r.BlockingCalls == 0 {
+			r.BlockingCalls = ts.calls.size
+		}
 	}
 	ts.byNumber.Store(&list)
 	ts.generation++

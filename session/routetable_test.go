@@ -37,7 +37,7 @@ func wantAlive(t testing.TB, ts *routeTables, want int) {
 
 // A table that has been replaced lives until its last user has left, and is garbage then.
 func TestRouteTableIsFreed(t *testing.T) {
-	ts := newRouteTables()
+	ts := newRouteTables(newCallPools(nil, 1, 1))
 	freed := make(chan struct{})
 	number := func() uint16 {
 		first := setTable(t, ts, 2)
@@ -74,7 +74,7 @@ func TestRouteTableIsFreed(t *testing.T) {
 }
 
 func TestRouteTablesAreBounded(t *testing.T) {
-	ts := newRouteTables()
+	ts := newRouteTables(newCallPools(nil, 1, 1))
 	var entered []*routeTable
 	for range MaxRouteTables - 1 {
 		setTable(t, ts, 1)
@@ -91,7 +91,7 @@ func TestRouteTablesAreBounded(t *testing.T) {
 }
 
 func TestRoutesOfLivingTablesAreBounded(t *testing.T) {
-	ts := newRouteTables()
+	ts := newRouteTables(newCallPools(nil, 1, 1))
 	first := setTable(t, ts, 40_000)
 	ts.enter()
 	second := setTable(t, ts, maxRoutes-40_000)
@@ -112,7 +112,7 @@ func TestRoutesOfLivingTablesAreBounded(t *testing.T) {
 // users, and no number has two.
 func TestRouteTablesModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		ts := newRouteTables()
+		ts := newRouteTables(newCallPools(nil, 1, 1))
 		_ = ts.set(fakeRoutes(1), nil)
 		users := make(map[*routeTable]int)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -152,7 +152,7 @@ func TestRouteTablesModel(t *testing.T) {
 
 // Users come and go while tables are replaced: each finds its route by its number all the time.
 func TestRouteTablesConcurrently(t *testing.T) {
-	ts := newRouteTables()
+	ts := newRouteTables(newCallPools(nil, 1, 1))
 	setTable(t, ts, 3)
 	stop := make(chan struct{})
 	var users sync.WaitGroup

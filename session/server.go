@@ -31,7 +31,7 @@ type Server struct {
 	control   rate                  // of control frames
 	throttles *slab.Array[throttle] // of sessions whose route has a Rate
 	deflate   *deflate
-	exec      *executor
+	calls     *callPools // that may block
 
 	memberships *memberships
 
@@ -73,13 +73,12 @@ func NewServer(cfg Config) (*Server, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cfg.Routes = nil // they may be freed before the server is
 	n := s.reactor.Capacity()
-	s.table = newSessionTable(n, newRouteTables())
+	s.calls = newCallPools(s, cfg.BlockingCalls, n)
+	s.table = newSessionTable(n, newRouteTables(s.calls))
 	s.live = newLiveness(n, cfg.PingInterval, cfg.PingTimeout)
 	s.control = makeRate(cfg.ControlRate, cfg.ControlBurst)
 	s.memberships = newMemberships(s, n)
 	s.throttles = slab.NewArray[throttle](n)
-	s.exec = newExecutor(s, cfg.BlockingCalls, n)
-	s.table.exec = s.exec
 	s.deflate = &deflate{
 		Deflater: wsproto.NewDeflater(cfg.Deflate.Compressors, cfg.Deflate.Level),
 		limit:    int64(cfg.Deflate.Sessions),

@@ -139,7 +139,7 @@ func (s Session) RemoteAddr() netip.AddrPort {
 	}
 	peer := s.srv.tr.Peer(s.c)
 	if !peer.IsValid() {
-		if end := s.srv.table.tombstone(s.c); end != nil {
+		if end := s.srv.calls.tombstone(s.c); end != nil {
 			return end.peer
 		}
 	}

@@ -173,11 +173,9 @@ func (s *Server) end(patience time.Duration) (err error) {
 		s.log.Error("OnMembership does not return")
 		err = ErrHandlerStuck
 	}
-	if s.exec != nil {
-		if n := s.exec.close(left()); n > 0 {
-			s.log.Error("calls of handlers that may block do not return", "calls", n)
-			err = ErrHandlerStuck
-		}
+	if n := s.calls.close(left()); n > 0 {
+		s.log.Error("calls of handlers that may block do not return", "calls", n)
+		err = ErrHandlerStuck
 	}
 	return err
 }

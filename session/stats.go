@@ -118,7 +118,9 @@ type Stats struct {
 	HandlerPanics uint64            // caught around a handler's call
 	Throttled     uint64            // how often reading stopped because a client exceeded its Rate
 	SlowCalls     map[string]uint64 // calls of handlers of over 100 ms, by pool: worker, blocking
-	Blocking      BlockingStats
+	Blocking      BlockingStats     // of all routes
+	// BlockingRoutes has the routes whose calls may block, by Route.Path.
+	BlockingRoutes map[string]BlockingStats
 
 	InboundBytes int64 // memory of incomplete input
 	InboundLimit int64
@@ -201,9 +203,7 @@ func (s *Server) Stats() Stats {
 		st.Deflate.ReceivedWire += w.stats.deflatedWire.Load()
 		st.Deflate.ReceivedBytes += w.stats.deflatedBytes.Load()
 	}
-	if s.exec != nil {
-		st.Blocking = s.exec.stats()
-	}
+	st.Blocking, st.BlockingRoutes = s.blockingStats()
 	h := s.memberships.hub.Stats()
 	st.Channels = ChannelStats{
 		Channels:          h.Channels,

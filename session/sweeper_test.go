@@ -95,7 +95,9 @@ func sweepFor(t *testing.T, n uint32, d time.Duration, setup func(f *fakeTranspo
 	var f *fakeTransport
 	synctest.Test(t, func(t *testing.T) {
 		f = &fakeTransport{clients: n, now: 1, deaf: map[uint32]bool{}, pings: map[uint32][]uint32{}, woken: map[uint32][]uint32{}}
-		s := &Server{ids: new(ids), tr: f, bufs: newBuffers(1 << 20), table: newSessionTable(int(n), newRouteTables()), live: newLiveness(int(n), testInterval, testTimeout), log: slog.New(slog.DiscardHandler)}
+		s := &Server{ids: new(ids), tr: f, bufs: newBuffers(1 << 20), live: newLiveness(int(n), testInterval, testTimeout), log: slog.New(slog.DiscardHandler)}
+		s.calls = newCallPools(s, 1, int(n))
+		s.table = newSessionTable(int(n), newRouteTables(s.calls))
 		f.srv = s
 		for i := range n {
 			s.table.records.Ensure(i)

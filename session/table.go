@@ -19,7 +19,6 @@ type sessionTable struct {
 	records  *slab.Array[record]
 	partials *slab.Pool[partial]
 	details  *slab.Pool[atomic.Pointer[details]]
-	exec     *executor // keeps tombstones; nil if no route blocks
 
 	// locks guard the details and the flags of open sessions, by index. The end of a session marks it
 	// before it takes its lock.
@@ -115,7 +114,7 @@ func (tb *sessionTable) info(c conn) (r *route, m meta, d details, ok bool) {
 		ok = m.gen() == c.Gen() && m.phase() != phaseHandshake
 	}
 	if !ok || m.phase() == phaseOver {
-		if t := tb.tombstone(c); t != nil {
+		if t := tb.routes.calls.tombstone(c); t != nil {
 			return t.route, t.meta, t.details, true
 		}
 	}
@@ -129,14 +128,6 @@ func (tb *sessionTable) info(c conn) (r *route, m meta, d details, ok bool) {
 func (tb *sessionTable) detailsOf(c conn) details {
 	_, _, d, _ := tb.info(c)
 	return d
-}
-
-// tombstone returns what is known of a session that has ended and whose OnClose has not returned.
-func (tb *sessionTable) tombstone(c conn) *tombstone {
-	if tb.exec == nil {
-		return nil
-	}
-	return tb.exec.tombstone(c)
 }
 
 // route returns the route of a session that is open. Of one that has ended meanwhile it is noRoute, or
@@ -189,7 +180,7 @@ func (tb *sessionTable) change(c conn, f func(d *details)) error {
 		f(&d)
 		tb.putDetails(rec, &d)
 	})
-	if err != nil && tb.exec != nil && tb.exec.change(c, f) {
+	if err != nil && tb.routes.calls.change(c, f) {
 		return nil
 	}
 	return err

@@ -57,16 +57,10 @@ func (s *Server) watch(now time.Time) {
 			slow(conn(w.watch.conn.Load()), "worker", "a handler holds up a worker: if it has to block, its route should say so")
 		}
 	}
-	if s.exec == nil {
-		return
-	}
-	var list []conn // logged when no lock is held
-	s.exec.watched(func(w *callWatch) {
-		if w.check(now) {
-			list = append(list, conn(w.conn.Load()))
+	for _, p := range s.calls.all() {
+		for _, c := range p.Slow(now, slowCall) {
+			slow(c, "blocking", "a handler takes long")
 		}
-	})
-	for _, c := range list {
-		slow(c, "blocking", "a handler takes long")
 	}
+	s.calls.dropRetired()
 }

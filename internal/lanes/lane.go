@@ -80,6 +80,7 @@ func (p *Pool[K, T]) finish(l *lane[K, T]) bool {
 	more := len(l.calls) > 0
 	if !more {
 		delete(sh.lanes, l.key)
+		l.tombstone = nil // an idle goroutine may still refer to its last lane
 	}
 	sh.mu.Unlock()
 	if !more && p.cfg.Drained != nil {

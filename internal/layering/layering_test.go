@@ -25,7 +25,7 @@ var allowed = []struct {
 	{"internal/hub", []string{"internal/slab", "internal/counter"}},
 	{"wsproto", nil},
 	{"netpoll", []string{"internal/slab", "internal/counter"}},
-	{"session", []string{"netpoll", "wsproto", "internal/slab", "internal/hub", "internal/counter"}},
+	{"session", []string{"netpoll", "wsproto", "internal/slab", "internal/lanes", "internal/hub", "internal/counter"}},
 
 	{"internal/wstest", []string{"session"}}, // imported by tests alone
 	{testInflater, nil},                      // likewise
