@@ -31,8 +31,9 @@
 // # Contracts
 //
 // For one session the calls of its handler come one at a time, in order. [Mode] says where they run:
-// in a pool of goroutines, where they may block (the default), on the server's workers, or on an
-// event loop. While a call in the pool waits or runs, its client is not read from.
+// in the route's own pool of goroutines, where they may block (the default), on the server's workers,
+// or on an event loop. While a call in a pool waits or runs, its client is not read from. A route whose
+// calls are all stuck does not hold up another route.
 // OnClose comes once for each OnOpen, after everything else. Until it has returned, the session's
 // value, path and address are known. Sending never blocks. A panic closes its session with 1011.
 // [Session.Context] ends with the session.
