@@ -38,6 +38,7 @@ var allowed = []struct {
 	{"metrics", []string{"target", "session", "internal/counter"}},
 	{"cmd/gateway", []string{"internal/asynclog", "metrics", "echo", "broadcast", "webpubsub", "target", "session", "netpoll", "wsproto"}},
 
+	{"internal/muxserver", []string{"echo", "broadcast", "session"}}, // a program of internal/peertest
 	{"examples/echo", []string{"session"}},
 	{"examples/chat", []string{"session"}},
 	{"examples/ticker", []string{"session"}},

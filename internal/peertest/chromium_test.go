@@ -24,7 +24,7 @@ const page = `<!doctype html>
 <script>%s</script>
 <script>
 const lines = [];
-runChecks(WebSocket, %q, %t, {}, (line) => lines.push(line))
+runChecks(WebSocket, %q, %t, %q, {}, (line) => lines.push(line))
   .catch((err) => lines.push('failed to run: ' + err))
   .then(() => fetch('/results', {method: 'POST', body: lines.join('\n')}));
 </script>
@@ -33,16 +33,17 @@ runChecks(WebSocket, %q, %t, {}, (line) => lines.push(line))
 func TestChromium(t *testing.T) {
 	chromium := tool(t, "chromium")
 	eachGateway(t, func(t *testing.T, g *gateway, deflate bool) {
-		testChromium(t, chromium, g, deflate)
+		testChromium(t, chromium, "ws://"+g.addr, "", deflate)
 	})
 }
 
-func testChromium(t *testing.T, chromium string, g *gateway, deflate bool) {
+// testChromium runs the checks in a page. ordinary is the URL of an ordinary page of the server, "" for none.
+func testChromium(t *testing.T, chromium, url, ordinary string, deflate bool) {
 	results := make(chan []byte, 1)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = fmt.Fprintf(w, page, checksScript, "ws://"+g.addr, deflate)
+		_, _ = fmt.Fprintf(w, page, checksScript, url, deflate, ordinary)
 	})
 	mux.HandleFunc("POST /results", func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
@@ -62,8 +63,6 @@ func testChromium(t *testing.T, chromium string, g *gateway, deflate bool) {
 	}
 }
 
-// browserProfile returns an empty directory. The browser may still write to it
-// while it is killed, so its removal is not an error of the test.
 // chromiumArgs are those of a browser that shows a page until it is killed, and talks to loopback only.
 func chromiumArgs(profile, page string) []string {
 	return []string{
@@ -87,6 +86,8 @@ func chromiumArgs(profile, page string) []string {
 	}
 }
 
+// browserProfile returns an empty directory. The browser may still write to it
+// while it is killed, so its removal is not an error of the test.
 func browserProfile(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(scratchDir, "chromium-")

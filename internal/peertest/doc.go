@@ -3,6 +3,9 @@
 // gorilla, coder and gws of Go (in the module bench/peers), HAProxy, Prometheus, the
 // kernel's packet filter, and a client written here from RFC 6455 alone.
 //
+// The same peers talk to a session.Server that is mounted in a mux of net/http, see
+// internal/muxserver.
+//
 // The package has tests only. They build the gateway from this module and start
 // it as a process of its own, so that flags, signals, exit codes, descriptor
 // limits and metrics are those an operator sees.

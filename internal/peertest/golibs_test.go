@@ -36,7 +36,9 @@ var libraryClient = sync.OnceValues(func() (string, error) {
 	return out, nil
 })
 
-func TestGoLibraries(t *testing.T) {
+// goLibraries returns the client on Go's libraries.
+func goLibraries(t *testing.T) string {
+	t.Helper()
 	if err := libraryDownload(); err != nil {
 		missing(t, "the libraries cannot be downloaded: %v", err)
 	}
@@ -44,6 +46,11 @@ func TestGoLibraries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return client
+}
+
+func TestGoLibraries(t *testing.T) {
+	client := goLibraries(t)
 	eachGateway(t, func(t *testing.T, g *gateway, deflate bool) {
 		for _, lib := range []string{"gorilla", "coder", "gws"} {
 			t.Run(lib, func(t *testing.T) {

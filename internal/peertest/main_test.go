@@ -43,21 +43,26 @@ var gatewayBinary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("WSGATEWAY_BINARY"); path != "" {
 		return path, nil
 	}
+	return buildProgram("./cmd/gateway")
+})
+
+// buildProgram builds a program of the module.
+func buildProgram(pkg string) (string, error) {
 	if err := touchSources(); err != nil {
 		return "", err
 	}
-	out := filepath.Join(scratchDir, "gateway")
+	out := filepath.Join(scratchDir, filepath.Base(pkg))
 	args := []string{"build", "-o", out}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	cmd := exec.Command("go", append(args, "./cmd/gateway")...)
+	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Dir = moduleRoot
 	if b, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(cmd.Args[1:], " "), err, b)
 	}
 	return out, nil
-})
+}
 
 // touchSources looks at every Go file and every script of the module. The go command
 // records which files a test looked at and runs it again when one of them changes; it

@@ -109,6 +109,19 @@ const checks = {
     await closeNormally(socket);
   },
 
+  async 'text and binary of several sizes'(WS, url) {
+    const socket = await open(WS, url + '/');
+    for (const size of [0, 125, 126, 65536, 1 << 20]) {
+      const text = digits(size);
+      socket.send(text);
+      equal(await socket.next(), text, `text of ${size} bytes`);
+      const bytes = new TextEncoder().encode(text);
+      socket.send(bytes);
+      equalBytes(await socket.next(), bytes, `${size} bytes`);
+    }
+    await closeNormally(socket);
+  },
+
   async 'echo empty messages'(WS, url) {
     const socket = await open(WS, url + '/');
     socket.send('');
@@ -162,6 +175,26 @@ const checks = {
     equal(opened, false, 'opened');
   },
 };
+
+// With the URL of an ordinary page of the same server.
+function pageChecks(page) {
+  async function fetchPage() {
+    const response = await fetch(page);
+    equal(response.status, 200, 'status');
+    equal(await response.text(), 'an ordinary page', 'page');
+  }
+  return {
+    async 'a page on the same port'(WS, url) {
+      await fetchPage();
+      const socket = await open(WS, url + '/');
+      await fetchPage();
+      socket.send('beside a page');
+      equal(await socket.next(), 'beside a page', 'echo');
+      await closeNormally(socket);
+      await fetchPage();
+    },
+  };
+}
 
 // With permessage-deflate on at the gateway.
 const deflateChecks = {
@@ -230,8 +263,9 @@ function withTimeout(promise, ms) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-async function runChecks(WS, url, deflate, more, report) {
-  const list = { ...checks, ...(deflate ? deflateChecks : plainChecks), ...more };
+// runChecks runs them all; page is an URL, or empty for none.
+async function runChecks(WS, url, deflate, page, more, report) {
+  const list = { ...checks, ...(deflate ? deflateChecks : plainChecks), ...(page ? pageChecks(page) : {}), ...more };
   for (const [name, check] of Object.entries(list)) {
     try {
       await withTimeout(check(WS, url), 30000);

@@ -1,16 +1,21 @@
-// Runs the checks with the ws package: node client.js ws://host:port [deflate]
+// Runs the checks with the ws package: node client.js ws://host:port [deflate] [http://host:port/page]
 'use strict';
 
 const WebSocket = require('ws');
 const { runChecks, open, equal, equalBytes, noise, deflated, closeWith } = require('./checks.js');
 
 const url = process.argv[2];
-const deflate = process.argv[3] === 'deflate';
+const deflate = process.argv.includes('deflate');
+const page = process.argv.find((arg) => arg.startsWith('http://'));
 
 // A client that offers permessage-deflate with the given options, and compresses every message.
 function clientWith(perMessageDeflate) {
   return class extends WebSocket {
-    constructor(address, subprotocols) { super(address, subprotocols, { perMessageDeflate }); }
+    constructor(address, subprotocols) {
+      super(address, subprotocols, { perMessageDeflate });
+      // What was agreed on, with its parameters: extensions has the names only.
+      this.once('upgrade', (response) => { this.agreed = response.headers['sec-websocket-extensions'] || ''; });
+    }
   };
 }
 
@@ -64,7 +69,7 @@ const nodeOnly = {
   async 'a small window is kept or declined'() {
     const socket = await open(clientWith({ threshold: 0, serverMaxWindowBits: 9, clientMaxWindowBits: 9 }), url + '/');
     if (deflated(socket)) {
-      equal(/server_max_window_bits=[89](;|,|$)/.test(socket.extensions), true, `extensions are "${socket.extensions}"`);
+      equal(/server_max_window_bits=[89](;|,|$)/.test(socket.agreed), true, `extensions are "${socket.agreed}"`);
     }
     const block = noise(5000);
     const bytes = new Uint8Array(20 * block.length);
@@ -88,5 +93,5 @@ const nodeOnly = {
   },
 };
 
-runChecks(clientWith({ threshold: 0 }), url, deflate, nodeOnly, console.log)
+runChecks(clientWith({ threshold: 0 }), url, deflate, page, nodeOnly, console.log)
   .then(() => process.exit()); // a failed check may have left its sockets open

@@ -1,6 +1,6 @@
 """Runs checks with the websockets package, version 10 or later.
 
-    python3 client.py ws://host:port [deflate]
+    python3 client.py ws://host:port [deflate] [http://host:port/page]
 
 Prints a line for each check, "ok NAME" or "failed NAME: ERROR".
 """
@@ -8,11 +8,13 @@ Prints a line for each check, "ok NAME" or "failed NAME: ERROR".
 import asyncio
 import random
 import sys
+import urllib.request
 
 from websockets.legacy.client import connect as legacy_connect
 
 URL = sys.argv[1]
-DEFLATE = sys.argv[2:] == ["deflate"]
+DEFLATE = "deflate" in sys.argv
+PAGE = next((arg for arg in sys.argv if arg.startswith("http://")), None)
 MIB = 1 << 20
 
 
@@ -55,6 +57,25 @@ async def text():
 async def binary():
     async with connect() as socket:
         await echo(socket, *(noise(size) for size in (0, 1, 125, 126, 65535, 65536, MIB)))
+
+
+async def sizes():
+    async with connect() as socket:
+        for size in (0, 125, 126, 65536, MIB):
+            await echo(socket, digits(size), digits(size).encode())
+
+
+def fetch():
+    with urllib.request.urlopen(PAGE) as response:
+        equal(response.read(), b"an ordinary page", "page")
+
+
+async def page():
+    await asyncio.to_thread(fetch)
+    async with connect() as socket:
+        await asyncio.to_thread(fetch)
+        await echo(socket, "beside a page")
+    await asyncio.to_thread(fetch)
 
 
 async def fragments():
@@ -114,7 +135,9 @@ async def no_deflate():
         await echo(socket, "plain " * 500)
 
 
-CHECKS = [text, binary, fragments, order, ping, close_codes, subprotocol, deflate, no_deflate]
+CHECKS = [text, binary, sizes, fragments, order, ping, close_codes, subprotocol, deflate, no_deflate]
+if PAGE:
+    CHECKS.append(page)
 
 
 async def main():

@@ -3,7 +3,9 @@ package client
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -52,6 +54,7 @@ func checks(cfg Config) []check {
 		{"empty text", echoes(text, nil)},
 		{"empty binary", echoes(binary, nil)},
 		{"1 MiB", echoes(binary, random(mib))},
+		{"text and binary of several sizes", checkSizes},
 		{"1 MiB in fragments", checkFragments},
 		{"messages keep their order", checkOrder},
 		{"ping", checkPing},
@@ -66,6 +69,9 @@ func checks(cfg Config) []check {
 			check{"1 MiB of noise compressed", echoes(binary, random(mib), random(mib))})
 	} else {
 		list = append(list, check{"no extension", checkNoExtension})
+	}
+	if cfg.Page != "" {
+		list = append(list, check{"page on the same port", checkPage})
 	}
 	for _, code := range []int{1000, 1001, 3000, 4999} {
 		list = append(list, check{fmt.Sprintf("close with %d", code), checkClose(code)})
@@ -91,6 +97,56 @@ func echoes(op opcode, payloads ...[]byte) func(*dialer) error {
 		}
 		return nil
 	}
+}
+
+// checkSizes sends messages on both sides of each length of a frame's header.
+func checkSizes(d *dialer) error {
+	for _, op := range []opcode{text, binary} {
+		for _, size := range []int{0, 125, 126, 65536, mib} {
+			if err := echoes(op, digits(size))(d); err != nil {
+				return fmt.Errorf("opcode %d, %d bytes: %w", op, size, err)
+			}
+		}
+	}
+	return nil
+}
+
+// checkPage fetches a page before a session, while it is open, and after its end.
+func checkPage(d *dialer) error {
+	web := &http.Client{Transport: &http.Transport{DialContext: d.dial}}
+	if err := fetch(web, d.Page); err != nil {
+		return err
+	}
+	c, _, err := d.open()
+	if err != nil {
+		return err
+	}
+	if err := fetch(web, d.Page); err != nil {
+		return fmt.Errorf("beside a session: %w", err)
+	}
+	if err := c.send(text, []byte("beside a page")); err != nil {
+		return err
+	}
+	if err := expect(c, text, []byte("beside a page")); err != nil {
+		return err
+	}
+	if _, err := c.close(1000, ""); err != nil {
+		return err
+	}
+	return fetch(web, d.Page)
+}
+
+func fetch(web *http.Client, url string) error {
+	res, err := web.Get(url)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err == nil && (res.StatusCode != http.StatusOK || string(body) != "an ordinary page") {
+		err = fmt.Errorf("status %d, page %.100q", res.StatusCode, body)
+	}
+	return err
 }
 
 func expect(c conn, op opcode, want []byte) error {

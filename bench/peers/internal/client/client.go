@@ -22,6 +22,9 @@ type Config struct {
 	URL      string
 	Compress bool // offer permessage-deflate and expect it to be agreed on
 
+	// Page is the URL of an ordinary page of the same server, "" for none.
+	Page string
+
 	// CloseAnswer has the status codes that this server answers with another one;
 	// nil for a server that echoes them all.
 	CloseAnswer map[int]int
