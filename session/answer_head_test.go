@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -17,7 +18,7 @@ func TestDateInAnswers(t *testing.T) {
 	for name, mode := range map[string]session.Mode{
 		"loop": session.OnLoop, "worker": session.NeverBlocks, "blocking": session.MayBlock,
 	} {
-		_, addr := start(t, session.Config{Routes: []session.Route{
+		_, addr := wstest.Serve(t, session.Config{Routes: []session.Route{
 			{Path: "/page", Handler: session.Echo{}, Mode: mode, HTTP: page},
 			{Path: "/refused", Handler: session.Echo{}, Mode: mode, OnUpgrade: refuse},
 		}})
@@ -63,7 +64,7 @@ func TestHeadLimits(t *testing.T) {
 		{"fields", wsproto.HeadLimits{MaxFields: 10}, 10, 10, 10, 431},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, addr := start(t, session.Config{Head: c.limits, Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}})
+			_, addr := wstest.Serve(t, session.Config{Head: c.limits, Routes: []session.Route{{Path: "/", Handler: session.Echo{}}}})
 			fields := upgradeFields + "Cookie: " + strings.Repeat("c", c.cookie) + "\r\n" + strings.Repeat("X: y\r\n", c.fields)
 			res, _ := request(t, addr, "GET /"+strings.Repeat("x", c.target-1), fields)
 			if res.StatusCode != c.status {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -37,19 +38,19 @@ func TestBlockingHandler(t *testing.T) {
 	cfg := blockingRoute(h)
 	cfg.Routes = append(cfg.Routes, session.Route{Path: "/echo", Mode: session.NeverBlocks, Handler: session.Echo{}})
 	cfg.Reactor.Workers = 1
-	srv, addr := start(t, cfg)
-	a, b, echo := dial(t, addr, "/"), dial(t, addr, "/"), dial(t, addr, "/echo")
+	srv, addr := wstest.Serve(t, cfg)
+	a, b, echo := wstest.Dial(t, addr, "/"), wstest.Dial(t, addr, "/"), wstest.Dial(t, addr, "/echo")
 	for i := range 5 {
-		a.text(fmt.Sprint("slow ", i))
+		a.SendText(fmt.Sprint("slow ", i))
 	}
 	for i := range 5 {
 		if got := <-enter; got != fmt.Sprint("slow ", i) {
 			t.Fatalf("message %d is %q", i, got)
 		}
-		b.text("quick")
-		b.want(ws.OpText, "quick")
-		echo.text("hello")
-		echo.want(ws.OpText, "hello")
+		b.SendText("quick")
+		b.Want(ws.OpText, "quick")
+		echo.SendText("hello")
+		echo.Want(ws.OpText, "hello")
 		if st := srv.Stats().Blocking; st.Busy != 1 || st.Size != 4 {
 			t.Errorf("%+v", st)
 		}
@@ -59,7 +60,7 @@ func TestBlockingHandler(t *testing.T) {
 		default:
 		}
 		leave <- struct{}{}
-		a.want(ws.OpText, fmt.Sprint("slow ", i))
+		a.Want(ws.OpText, fmt.Sprint("slow ", i))
 	}
 }
 
@@ -75,10 +76,10 @@ func TestBlockingCallsAreBounded(t *testing.T) {
 		_ = s.Send(m.Opcode, m.Data)
 		now.Add(-1)
 	}}
-	_, addr := start(t, blockingRoute(h))
+	_, addr := wstest.Serve(t, blockingRoute(h))
 	var clients sync.WaitGroup
 	for range 30 {
-		c := dial(t, addr, "/")
+		c := wstest.Dial(t, addr, "/")
 		clients.Add(1)
 		go func() {
 			defer clients.Done()
@@ -89,7 +90,7 @@ func TestBlockingCallsAreBounded(t *testing.T) {
 				}
 			}
 			for i := range 100 {
-				if f, err := readFrame(c.r); err != nil || string(f.Payload) != fmt.Sprint(i) {
+				if f, err := wstest.ReadFrame(c.Reader); err != nil || string(f.Payload) != fmt.Sprint(i) {
 					t.Errorf("message %d: %q, %v", i, f.Payload, err)
 					return
 				}
@@ -137,24 +138,24 @@ func TestBlockingOrder(t *testing.T) {
 		u.Value = "value"
 		return nil
 	}
-	srv, addr := start(t, cfg)
+	srv, addr := wstest.Serve(t, cfg)
 	go func() { gate <- struct{}{} }()
-	c := dialWith(t, addr, "/x", ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{"User-Agent": {"me"}})})
-	c.text("text")
-	c.send(ws.NewBinaryFrame([]byte("b")))
-	c.send(ws.NewPingFrame([]byte("veto")))
-	c.send(ws.NewPingFrame([]byte("p")))
-	c.send(ws.NewPongFrame([]byte("q")))
+	c := wstest.DialWith(t, addr, "/x", ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{"User-Agent": {"me"}})})
+	c.SendText("text")
+	c.Send(ws.NewBinaryFrame([]byte("b")))
+	c.Send(ws.NewPingFrame([]byte("veto")))
+	c.Send(ws.NewPingFrame([]byte("p")))
+	c.Send(ws.NewPongFrame([]byte("q")))
 	go func() {
 		for range 6 {
 			gate <- struct{}{}
 		}
 	}()
-	c.want(ws.OpPong, "p")
-	eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 6 })
+	c.Want(ws.OpPong, "p")
+	wstest.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 6 }, "six calls have been made")
 	c.Close()
 	// The connection ends before the calls have been made.
-	eventually(t, func() bool { return srv.Stats().Conns == 0 })
+	wstest.Becomes(t, func() int { return srv.Stats().Conns }, 0, "open connections")
 	close(gate)
 	<-closed
 	want := []string{"open me", "text", "binary b", "ping veto", "ping p", "pong q", "error true", "close 1006"}
@@ -181,21 +182,21 @@ func TestBlockingPanic(t *testing.T) {
 		}
 		_ = s.Send(m.Opcode, m.Data)
 	}}
-	srv, addr := start(t, blockingRoute(h))
+	srv, addr := wstest.Serve(t, blockingRoute(h))
 	for range 20 {
 		for _, end := range []string{"panic", "exit"} {
-			c := dial(t, addr, "/")
-			c.text("first")
-			c.want(ws.OpText, "first")
-			c.text(end)
-			if f := c.read(); f.Header.OpCode != ws.OpClose || string(f.Payload[:2]) != "\x03\xf3" { // 1011
+			c := wstest.Dial(t, addr, "/")
+			c.SendText("first")
+			c.Want(ws.OpText, "first")
+			c.SendText(end)
+			if f := c.Read(); f.Header.OpCode != ws.OpClose || string(f.Payload[:2]) != "\x03\xf3" { // 1011
 				t.Fatalf("%+v", f)
 			}
-			c.send(ws.NewCloseFrame(nil))
-			c.wantEOF()
+			c.Send(ws.NewCloseFrame(nil))
+			c.WantEOF()
 		}
 	}
-	eventually(t, func() bool { return srv.Stats().Blocking.Busy == 0 }) // OnClose may have come to its end only now
+	wstest.Becomes(t, func() int { return srv.Stats().Blocking.Busy }, 0, "running calls") // OnClose may have come to its end only now
 	st := srv.Stats()
 	if st.HandlerPanics != 40 || st.Blocking.Size != 4 {
 		t.Errorf("%d panics, %+v", st.HandlerPanics, st.Blocking)
@@ -224,7 +225,7 @@ func TestBlockingHandshake(t *testing.T) {
 		return &wsproto.Response{Status: http.StatusOK, Body: append([]byte("hello "), r.Path...)}
 	}
 	cfg.Routes = append(cfg.Routes, session.Route{Path: "/echo", Mode: session.NeverBlocks, Handler: session.Echo{}})
-	_, addr := start(t, cfg)
+	_, addr := wstest.Serve(t, cfg)
 
 	// It takes as long as it takes, but no longer than a handshake may.
 	if resp, _ := request(t, addr, "GET /late", upgradeFields); resp.StatusCode != http.StatusServiceUnavailable {
@@ -240,9 +241,9 @@ func TestBlockingHandshake(t *testing.T) {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
 	for range 20 {
-		c := dial(t, addr, "/yes")
-		c.text("hello")
-		c.want(ws.OpText, "hello")
+		c := wstest.Dial(t, addr, "/yes")
+		c.SendText("hello")
+		c.Want(ws.OpText, "hello")
 		c.Close()
 	}
 }
@@ -280,14 +281,14 @@ func TestCloseBesideHandlers(t *testing.T) {
 			if err := srv.Start(); err != nil {
 				t.Fatal(err)
 			}
-			other := dial(t, addr.String(), "/")
-			c := dial(t, addr.String(), "/")
-			c.text("close")
+			other := wstest.Dial(t, addr.String(), "/")
+			c := wstest.Dial(t, addr.String(), "/")
+			c.SendText("close")
 			<-entered
 			if err := srv.Close(); !errors.Is(err, session.ErrHandlerStuck) {
 				t.Errorf("Close: %v", err)
 			}
-			if n, err := other.Read(make([]byte, 1)); err == nil {
+			if n, err := other.Reader.Read(make([]byte, 1)); err == nil {
 				t.Errorf("a session that nobody serves is still open, and sent %d bytes", n)
 			}
 			first := <-done
@@ -329,17 +330,17 @@ func TestGoexit(t *testing.T) {
 			})
 			set(&cfg.Routes[0])
 			cfg.Reactor.Workers, cfg.Reactor.Loops = 2, 1
-			srv, addr := start(t, cfg)
+			srv, addr := wstest.Serve(t, cfg)
 			for range 10 {
-				c := dial(t, addr, "/")
-				c.text("first")
-				c.want(ws.OpText, "first")
-				c.text("exit")
+				c := wstest.Dial(t, addr, "/")
+				c.SendText("first")
+				c.Want(ws.OpText, "first")
+				c.SendText("exit")
 				if name == "blocking" {
-					if f := c.read(); f.Header.OpCode != ws.OpClose || string(f.Payload[:2]) != "\x03\xf3" { // 1011
+					if f := c.Read(); f.Header.OpCode != ws.OpClose || string(f.Payload[:2]) != "\x03\xf3" { // 1011
 						t.Fatalf("%+v", f)
 					}
-					c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(1011, "")))
+					c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(1011, "")))
 				}
 				if info := <-closed; info.Code != 1011 && info.Code != 1006 {
 					t.Errorf("%+v", info)
@@ -355,7 +356,7 @@ func TestGoexit(t *testing.T) {
 
 // What cannot work any more says so.
 func TestTooLate(t *testing.T) {
-	srv, _ := start(t, oneRoute(session.Echo{}))
+	srv, _ := wstest.Serve(t, oneRoute(session.Echo{}))
 	listen := func() error { _, err := srv.Listen("127.0.0.1:0"); return err }
 	if err := listen(); err != nil {
 		t.Errorf("Listen after Start: %v", err)
@@ -403,7 +404,7 @@ func TestWatchdog(t *testing.T) {
 			}}
 			route.OnUpgrade = func(u *session.Upgrade) error { hold(string(u.Request.RawQuery) == "upgrade"); return nil }
 			route.HTTP = func(*wsproto.Request) *wsproto.Response { hold(true); return nil }
-			srv, addr := start(t, session.Config{Routes: []session.Route{route}})
+			srv, addr := wstest.Serve(t, session.Config{Routes: []session.Route{route}})
 			counted := uint64(0)
 			// call has f cause one call that is held until the watchdog has seen it.
 			call := func(what string, f func()) {
@@ -412,37 +413,37 @@ func TestWatchdog(t *testing.T) {
 				go func() { defer close(done); f() }()
 				<-enter
 				counted++
-				eventually(t, func() bool { return srv.Stats().SlowCalls[pool] == counted })
+				wstest.Becomes(t, func() uint64 { return srv.Stats().SlowCalls[pool] }, counted, "slow calls")
 				leave <- struct{}{}
 				<-done
 			}
-			c := dial(t, addr, "/")
+			c := wstest.Dial(t, addr, "/")
 			for range 100 {
-				c.text("fast")
-				c.want(ws.OpText, "fast")
+				c.SendText("fast")
+				c.Want(ws.OpText, "fast")
 			}
 			for range 2 { // each is counted once
-				call("message", func() { c.text("slow"); c.want(ws.OpText, "slow") })
+				call("message", func() { c.SendText("slow"); c.Want(ws.OpText, "slow") })
 			}
-			call("binary", func() { c.send(ws.NewBinaryFrame([]byte("slow"))) })
-			call("ping", func() { c.send(ws.NewPingFrame([]byte("slow"))); c.want(ws.OpPong, "slow") })
-			call("pong", func() { c.send(ws.NewPongFrame([]byte("slow"))) })
-			call("close", func() { c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "slow"))); c.wantClose(1000) })
-			call("open", func() { dial(t, addr, "/?open").Close() })
-			eventually(t, func() bool { // OnError is told that it is broken
+			call("binary", func() { c.Send(ws.NewBinaryFrame([]byte("slow"))) })
+			call("ping", func() { c.Send(ws.NewPingFrame([]byte("slow"))); c.Want(ws.OpPong, "slow") })
+			call("pong", func() { c.Send(ws.NewPongFrame([]byte("slow"))) })
+			call("close", func() { c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "slow"))); c.WantClose(1000) })
+			call("open", func() { wstest.Dial(t, addr, "/?open").Close() })
+			wstest.Eventually(t, func() bool { // OnError is told that it is broken
 				select {
 				case <-enter:
 					return true
 				default:
 					return false
 				}
-			})
+			}, "OnError has been called")
 			counted++
-			eventually(t, func() bool { return srv.Stats().SlowCalls[pool] == counted })
+			wstest.Becomes(t, func() uint64 { return srv.Stats().SlowCalls[pool] }, counted, "slow calls")
 			leave <- struct{}{}
-			bye := dial(t, addr, "/?upgrade-not")
-			call("upgrade", func() { dial(t, addr, "/?upgrade").text("fast") })
-			call("error", func() { _, _ = bye.Write([]byte{0xff, 0x80, 0, 0, 0, 0}); bye.wantClose(1002) })
+			bye := wstest.Dial(t, addr, "/?upgrade-not")
+			call("upgrade", func() { wstest.Dial(t, addr, "/?upgrade").SendText("fast") })
+			call("error", func() { _, _ = bye.Write([]byte{0xff, 0x80, 0, 0, 0, 0}); bye.WantClose(1002) })
 			call("http", func() {
 				resp, err := http.Get("http://" + addr + "/")
 				if err != nil {
@@ -470,7 +471,7 @@ func TestWatchdog(t *testing.T) {
 // A session of which nobody has been told yet may be over: what OnOpen keeps, OnClose finds.
 func TestBlockingValueOfBrokenSession(t *testing.T) {
 	enter, leave, value := make(chan session.Session), make(chan struct{}), make(chan any, 1)
-	srv, addr := start(t, blockingRoute(session.HandlerFuncs{
+	srv, addr := wstest.Serve(t, blockingRoute(session.HandlerFuncs{
 		Open: func(s session.Session, _ *wsproto.Request) {
 			enter <- s
 			<-leave
@@ -480,16 +481,16 @@ func TestBlockingValueOfBrokenSession(t *testing.T) {
 		},
 		Close: func(s session.Session, _ session.CloseInfo) { value <- s.Value() },
 	}))
-	c := dial(t, addr, "/")
+	c := wstest.Dial(t, addr, "/")
 	s := <-enter
 	_ = c.Conn.(*net.TCPConn).SetLinger(0)
 	c.Close()
-	eventually(t, func() bool { return !s.IsAvailable() && srv.Stats().Sessions == 0 })
+	wstest.Eventually(t, func() bool { return !s.IsAvailable() && srv.Stats().Sessions == 0 }, "the session has ended and is not counted")
 	leave <- struct{}{}
 	if got := <-value; got != "kept" {
 		t.Errorf("OnClose finds %v", got)
 	}
-	eventually(t, func() bool { return s.Value() == nil })
+	wstest.Becomes(t, func() any { return s.Value() }, nil, "the value of the session")
 	if err := s.SetValue(1); !errors.Is(err, session.ErrClosed) {
 		t.Errorf("SetValue after OnClose: %v", err)
 	}
@@ -499,7 +500,7 @@ func TestBlockingValueOfBrokenSession(t *testing.T) {
 func TestNoBlockingCallAfterClose(t *testing.T) {
 	opened, entered, leave := make(chan session.Session, 1), make(chan bool), make(chan bool)
 	ended := make(ends, 3)
-	srv, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{Path: "/", Mode: session.MayBlock, Handler: session.HandlerFuncs{
+	srv, addr := wstest.Serve(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{Path: "/", Mode: session.MayBlock, Handler: session.HandlerFuncs{
 		Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 		Message: func(_ session.Session, m session.Message) {
 			if string(m.Data) != "hold up" {
@@ -512,25 +513,25 @@ func TestNoBlockingCallAfterClose(t *testing.T) {
 		Ping:  func(session.Session, []byte) bool { t.Error("OnPing after Close"); return false },
 		Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
 	}}}})
-	holder := dial(t, addr, "/")
+	holder := wstest.Dial(t, addr, "/")
 	<-opened
-	late := map[*client]ws.Frame{}
-	sessions := map[*client]session.Session{}
+	late := map[*wstest.Client]ws.Frame{}
+	sessions := map[*wstest.Client]session.Session{}
 	for _, f := range []ws.Frame{ws.NewTextFrame([]byte("late")), ws.NewPingFrame(nil)} {
-		c := dial(t, addr, "/")
+		c := wstest.Dial(t, addr, "/")
 		late[c], sessions[c] = f, <-opened
 	}
-	holder.text("hold up")
+	holder.SendText("hold up")
 	<-entered // the one goroutine of the pool is busy
 	for c, f := range late {
-		c.send(f)
+		c.Send(f)
 	}
-	eventually(t, func() bool { return srv.Stats().Blocking.Waiting == len(late) })
+	wstest.Becomes(t, func() int { return srv.Stats().Blocking.Waiting }, len(late), "waiting calls")
 	for c, s := range sessions {
 		if err := s.Close(4000, ""); err != nil {
 			t.Error(err)
 		}
-		c.send(c.read()) // the answer to the Close frame
+		c.Send(c.Read()) // the answer to the Close frame
 	}
 	leave <- true
 	for range late {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -87,10 +88,10 @@ func TestCloses(t *testing.T) {
 			t.Errorf("%s: %d, want at least %d", name, seen.n[name], least)
 		}
 	}
-	eventually(t, func() bool {
+	wstest.Eventually(t, func() bool {
 		after := measure(t)
 		return after.goroutines <= before.goroutines && after.fds <= before.fds
-	})
+	}, "everything has been given back")
 }
 
 // generation has one server end at least n sessions, and then itself in the middle of others.

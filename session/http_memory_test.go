@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
 
@@ -29,7 +30,7 @@ func TestServeHTTPMemory(t *testing.T) {
 	)
 	cfg := oneRoute(session.Echo{})
 	cfg.Reactor.MaxConns = 2 * sessions
-	_, ownAddr := start(t, cfg)
+	_, ownAddr := wstest.Serve(t, cfg)
 	own := measureSessions(t, ownAddr, sessions)
 	web := httptest.NewServer(startMounted(t, cfg))
 	defer web.Close()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
 
@@ -67,9 +68,9 @@ func TestServeHTTPUnwraps(t *testing.T) {
 		s.ServeHTTP(unwrapping{unwrapping{w}}, r)
 	}))
 	defer web.Close()
-	c := dial(t, web.Listener.Addr().String(), "/")
-	c.text("hello")
-	c.want(ws.OpText, "hello")
+	c := wstest.Dial(t, web.Listener.Addr().String(), "/")
+	c.SendText("hello")
+	c.Want(ws.OpText, "hello")
 }
 
 // http.TimeoutHandler buffers the response, so nothing behind it can take a connection over.
@@ -130,12 +131,12 @@ func TestServeHTTPKeepAlive(t *testing.T) {
 	}
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
-	c := &client{t, nc, bufio.NewReader(nc)}
+	c := &wstest.Client{TB: t, Conn: nc, Reader: bufio.NewReader(nc)}
 	for range 3 {
 		if _, err := io.WriteString(c, "GET /page HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		response, err := http.ReadResponse(c.r, nil)
+		response, err := http.ReadResponse(c.Reader, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,12 +147,12 @@ func TestServeHTTPKeepAlive(t *testing.T) {
 	if _, err := io.WriteString(c, "GET /ws/chat HTTP/1.1\r\n"+upgradeRequest); err != nil {
 		t.Fatal(err)
 	}
-	response, err := http.ReadResponse(c.r, nil)
+	response, err := http.ReadResponse(c.Reader, nil)
 	if err != nil || response.StatusCode != 101 {
 		t.Fatalf("upgrade answered with %+v, %v, want 101", response, err)
 	}
-	c.text("hello")
-	c.want(ws.OpText, "hello")
+	c.SendText("hello")
+	c.Want(ws.OpText, "hello")
 }
 
 // net/http ends the request's context when ServeHTTP has returned. The one of Upgrade.HTTPRequest has
@@ -185,7 +186,7 @@ func TestServeHTTPContext(t *testing.T) {
 		s.ServeHTTP(w, r.WithContext(ctx))
 	}))
 	defer web.Close()
-	dial(t, web.Listener.Addr().String(), "/") // 101
+	wstest.Dial(t, web.Listener.Addr().String(), "/") // 101
 	r := <-deciding
 	if user := r.Context().Value(userKey{}); user != "alice" {
 		t.Errorf("user %v in the context, want alice", user)
@@ -208,7 +209,7 @@ func TestServeHTTPShutdown(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, func() bool { return s.Stats().Sessions >= 20 })
+	wstest.Eventually(t, func() bool { return s.Stats().Sessions >= 20 }, "20 sessions are open")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
@@ -247,7 +248,7 @@ func openUntilClosed(t *testing.T, addr string, clients *sync.WaitGroup) bool {
 	}
 	clients.Go(func() {
 		defer nc.Close()
-		f, err := readFrame(r)
+		f, err := wstest.ReadFrame(r)
 		if code, _ := ws.ParseCloseFrameDataUnsafe(f.Payload); err != nil || code != ws.StatusGoingAway {
 			t.Errorf("read %+v, %v, want a Close frame with 1001", f, err)
 			return

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -28,36 +29,36 @@ func TestModeDefaultMayBlock(t *testing.T) {
 		{Path: "/echo", Mode: session.NeverBlocks, Handler: session.Echo{}},
 	}}
 	cfg.Reactor.Workers = 1
-	_, addr := start(t, cfg)
+	_, addr := wstest.Serve(t, cfg)
 	defer close(leave)
 	for range 3 {
-		c := dial(t, addr, "/stuck")
-		c.text("wait")
+		c := wstest.Dial(t, addr, "/stuck")
+		c.SendText("wait")
 		<-entered
 	}
-	c := dial(t, addr, "/echo")
-	c.text("hello")
-	c.want(ws.OpText, "hello")
+	c := wstest.Dial(t, addr, "/echo")
+	c.SendText("hello")
+	c.Want(ws.OpText, "hello")
 }
 
 // Pings are answered without a call in the pool where no handler wants to see them.
 func TestModePingNeedsNoCall(t *testing.T) {
 	h, entered, leave := stuck()
-	_, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{
+	_, addr := wstest.Serve(t, session.Config{BlockingCalls: 1, Routes: []session.Route{
 		{Path: "/", UpgradeMode: session.UpgradeNeverBlocks, Handler: h},
 	}})
 	defer close(leave)
-	idle := dial(t, addr, "/")
-	idle.send(ws.NewPingFrame([]byte("before")))
-	idle.want(ws.OpPong, "before")
-	c := dial(t, addr, "/")
-	c.text("wait")
+	idle := wstest.Dial(t, addr, "/")
+	idle.Send(ws.NewPingFrame([]byte("before")))
+	idle.Want(ws.OpPong, "before")
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("wait")
 	<-entered // the route's only call
-	idle.send(ws.NewPingFrame([]byte("ping")))
-	idle.send(ws.NewPongFrame([]byte("pong")))
-	idle.send(ws.NewPingFrame([]byte("again")))
-	idle.want(ws.OpPong, "ping")
-	idle.want(ws.OpPong, "again")
+	idle.Send(ws.NewPingFrame([]byte("ping")))
+	idle.Send(ws.NewPongFrame([]byte("pong")))
+	idle.Send(ws.NewPingFrame([]byte("again")))
+	idle.Want(ws.OpPong, "ping")
+	idle.Want(ws.OpPong, "again")
 }
 
 // OnUpgrade may block although the handler's calls never do.
@@ -76,23 +77,23 @@ func TestUpgradeModeMayBlock(t *testing.T) {
 				},
 			}}}
 			cfg.Reactor.Workers, cfg.Reactor.Loops = 1, 1
-			srv, addr := start(t, cfg)
-			done := make(chan *client)
+			srv, addr := wstest.Serve(t, cfg)
+			done := make(chan *wstest.Client)
 			for range 3 {
-				go func() { done <- dial(t, addr, "/slow") }()
+				go func() { done <- wstest.Dial(t, addr, "/slow") }()
 				<-entered
 			}
-			c := dial(t, addr, "/quick")
-			c.text("hello")
-			c.want(ws.OpText, "hello")
+			c := wstest.Dial(t, addr, "/quick")
+			c.SendText("hello")
+			c.Want(ws.OpText, "hello")
 			if n := srv.Stats().Sessions; n != 1 {
 				t.Errorf("%d sessions are open while three handshakes are being decided, want 1", n)
 			}
 			close(leave)
 			for range 3 {
 				c := <-done
-				c.text("late")
-				c.want(ws.OpText, "late")
+				c.SendText("late")
+				c.Want(ws.OpText, "late")
 			}
 		})
 	}
@@ -101,7 +102,7 @@ func TestUpgradeModeMayBlock(t *testing.T) {
 // OnUpgrade that never blocks is asked at once although all calls that may block are stuck.
 func TestUpgradeModeNeverBlocks(t *testing.T) {
 	h, entered, leave := stuck()
-	_, addr := start(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{
+	_, addr := wstest.Serve(t, session.Config{BlockingCalls: 1, Routes: []session.Route{{
 		Path: "/", UpgradeMode: session.UpgradeNeverBlocks, Handler: h,
 		OnUpgrade: func(u *session.Upgrade) error {
 			if len(u.Request.RawQuery) > 0 {
@@ -112,10 +113,10 @@ func TestUpgradeModeNeverBlocks(t *testing.T) {
 		HTTP: func(*wsproto.Request) *wsproto.Response { return &wsproto.Response{Status: 204} },
 	}}})
 	defer close(leave)
-	c := dial(t, addr, "/")
-	c.text("wait")
+	c := wstest.Dial(t, addr, "/")
+	c.SendText("wait")
 	<-entered
-	dial(t, addr, "/") // answered, although OnOpen has to wait
+	wstest.Dial(t, addr, "/") // answered, although OnOpen has to wait
 	if got := raw(t, addr, "GET /?no HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"); got != "HTTP/1.1 403 Forbidden" {
 		t.Errorf("a handshake that OnUpgrade refuses: %q, want status 403", got)

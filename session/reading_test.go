@@ -10,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -32,8 +33,8 @@ func TestPauseReading(t *testing.T) {
 	cfg.StallTimeout = 300 * time.Millisecond
 	for _, inline := range []bool{false, true} {
 		cfg.Routes[0].Mode = loopIf(inline)
-		srv, addr := start(t, cfg)
-		c := dial(t, addr, "/")
+		srv, addr := wstest.Serve(t, cfg)
+		c := wstest.Dial(t, addr, "/")
 		s := <-sessions
 		// All in one segment: what is behind the message that pauses is held back too.
 		batch := append(frames(1, func(int) ws.Frame { return ws.NewTextFrame([]byte("pause")) }),
@@ -59,7 +60,7 @@ func TestPauseReading(t *testing.T) {
 				t.Fatalf("%q, want %d", m, i)
 			}
 		}
-		c.want(ws.OpPong, "p")
+		c.Want(ws.OpPong, "p")
 		if err := s.PauseReading(); err != nil { // in the middle of a frame
 			t.Fatal(err)
 		}
@@ -80,9 +81,9 @@ func TestPauseReading(t *testing.T) {
 		if err := s.Close(4000, ""); err != nil {
 			t.Fatal(err)
 		}
-		c.want(ws.OpClose, "\x0f\xa0")
-		c.send(ws.NewCloseFrame(ws.NewCloseFrameBody(4000, "")))
-		c.wantEOF()
+		c.Want(ws.OpClose, "\x0f\xa0")
+		c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(4000, "")))
+		c.WantEOF()
 		if err := s.ResumeReading(); !errors.Is(err, session.ErrClosed) {
 			t.Error(err)
 		}
@@ -103,16 +104,16 @@ func TestTerminate(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	_, addr := start(t, oneRoute(base))
-	for _, how := range []func(c *client, s session.Session){
-		func(c *client, s session.Session) { _ = s.Terminate() },
-		func(c *client, s session.Session) { c.text("terminate") },
-		func(c *client, s session.Session) { _ = s.PauseReading(); _ = s.Terminate() },
+	_, addr := wstest.Serve(t, oneRoute(base))
+	for _, how := range []func(c *wstest.Client, s session.Session){
+		func(c *wstest.Client, s session.Session) { _ = s.Terminate() },
+		func(c *wstest.Client, s session.Session) { c.SendText("terminate") },
+		func(c *wstest.Client, s session.Session) { _ = s.PauseReading(); _ = s.Terminate() },
 	} {
-		c := dial(t, addr, "/")
+		c := wstest.Dial(t, addr, "/")
 		s := <-sessions
 		how(c, s)
-		if f, err := readFrame(c.r); err == nil {
+		if f, err := wstest.ReadFrame(c.Reader); err == nil {
 			t.Errorf("read %+v", f)
 		}
 		ends.want(t, session.CloseInfo{Code: 1006, Initiator: session.ByServer})
@@ -121,7 +122,7 @@ func TestTerminate(t *testing.T) {
 		}
 	}
 	// In a closing handshake that the client does not complete, too.
-	c := dial(t, addr, "/")
+	c := wstest.Dial(t, addr, "/")
 	s := <-sessions
 	if err := s.Close(4001, ""); err != nil {
 		t.Fatal(err)
@@ -135,11 +136,11 @@ func TestTerminate(t *testing.T) {
 
 func TestLatency(t *testing.T) {
 	sessions, ended := make(chan session.Session, 1), make(ends, 1)
-	_, addr := start(t, oneRoute(session.HandlerFuncs{
+	_, addr := wstest.Serve(t, oneRoute(session.HandlerFuncs{
 		Open:  func(s session.Session, _ *wsproto.Request) { sessions <- s },
 		Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
 	}))
-	c := dial(t, addr, "/")
+	c := wstest.Dial(t, addr, "/")
 	s := <-sessions
 	if d := s.Latency(); d != 0 {
 		t.Errorf("%v before any ping", d)
@@ -148,14 +149,14 @@ func TestLatency(t *testing.T) {
 		if err := s.Ping(); err != nil {
 			t.Fatal(err)
 		}
-		f := c.read()
+		f := c.Read()
 		for range 3 { // what no ping of ours has said does not count
-			c.send(ws.NewPongFrame([]byte("12345678")))
+			c.Send(ws.NewPongFrame([]byte("12345678")))
 		}
 		time.Sleep(wait)
 		before := s.Latency()
-		c.send(ws.NewPongFrame(f.Payload))
-		eventually(t, func() bool { return s.Latency() != before })
+		c.Send(ws.NewPongFrame(f.Payload))
+		wstest.Eventually(t, func() bool { return s.Latency() != before }, "the latency has been measured again")
 		if d := s.Latency(); d < wait || d > wait+10*time.Second {
 			t.Errorf("latency %v, waited %v", d, wait)
 		}
@@ -177,8 +178,8 @@ func TestRate(t *testing.T) {
 			got := make(chan string, 1000)
 			cfg := oneRoute(session.HandlerFuncs{Message: func(_ session.Session, m session.Message) { got <- string(m.Data) }})
 			cfg.Routes[0].Rate = rate
-			srv, addr := start(t, cfg)
-			c := dial(t, addr, "/")
+			srv, addr := wstest.Serve(t, cfg)
+			c := wstest.Dial(t, addr, "/")
 			began := time.Now()
 			const n = 220
 			if _, err := c.Write(frames(n, func(i int) ws.Frame { return ws.NewTextFrame(fmt.Appendf(nil, "%0100d", i)) })); err != nil {
@@ -205,8 +206,8 @@ func TestRateAbuse(t *testing.T) {
 	h, ends := recorder()
 	cfg := oneRoute(h)
 	cfg.Routes[0].Rate = session.Rate{Messages: 50, Patience: 500 * time.Millisecond}
-	srv, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	srv, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	go func() {
 		for {
 			if _, err := c.Write(frames(10, func(int) ws.Frame { return ws.NewTextFrame(make([]byte, 1000)) })); err != nil {
@@ -239,8 +240,8 @@ func TestResetWhilePaused(t *testing.T) {
 		base.Open = func(s session.Session, _ *wsproto.Request) { _ = s.PauseReading(); sessions <- s }
 		cfg := oneRoute(base)
 		cfg.PingInterval, cfg.PingTimeout = 200*time.Millisecond, time.Hour
-		_, addr := start(t, cfg)
-		c := dial(t, addr, "/")
+		_, addr := wstest.Serve(t, cfg)
+		c := wstest.Dial(t, addr, "/")
 		<-sessions
 		if abort {
 			_ = c.Conn.(*net.TCPConn).SetLinger(0)
@@ -256,9 +257,9 @@ func TestPingsDoNotExtendMessages(t *testing.T) {
 	h, ends := recorder()
 	cfg := blockingRoute(h)
 	cfg.StallTimeout = 500 * time.Millisecond
-	srv, addr := start(t, cfg)
-	c := dial(t, addr, "/")
-	c.send(ws.NewFrame(ws.OpText, false, []byte("beginning")))
+	srv, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
+	c.Send(ws.NewFrame(ws.OpText, false, []byte("beginning")))
 	stop := make(chan struct{})
 	var pings sync.WaitGroup
 	pings.Go(func() {

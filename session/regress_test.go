@@ -8,6 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -21,8 +22,8 @@ func TestCloseFrameSurvivesTheQueue(t *testing.T) {
 		Open:  func(s session.Session, _ *wsproto.Request) { opened <- s },
 		Close: func(_ session.Session, c session.CloseInfo) { e <- c },
 	})
-	_, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	s := <-opened
 	for {
 		err := s.SendBinary(make([]byte, 64<<10))
@@ -37,7 +38,7 @@ func TestCloseFrameSurvivesTheQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		f := c.read() // what had been begun comes first
+		f := c.Read() // what had been begun comes first
 		if f.Header.OpCode != ws.OpClose {
 			continue
 		}
@@ -53,18 +54,18 @@ func TestCloseFrameSurvivesTheQueue(t *testing.T) {
 }
 
 func TestSendingIsOverInOnClose(t *testing.T) {
-	for name, end := range map[string]func(c *client){
-		"cut":      func(c *client) { c.Close() },
-		"half cut": func(c *client) { _ = c.Conn.(interface{ CloseWrite() error }).CloseWrite() },
-		"close":    func(c *client) { c.send(ws.NewCloseFrame(nil)) },
-		"error":    func(c *client) { _, _ = c.Write([]byte{0xff, 0xff}) },
+	for name, end := range map[string]func(c *wstest.Client){
+		"cut":      func(c *wstest.Client) { c.Close() },
+		"half cut": func(c *wstest.Client) { _ = c.Conn.(interface{ CloseWrite() error }).CloseWrite() },
+		"close":    func(c *wstest.Client) { c.Send(ws.NewCloseFrame(nil)) },
+		"error":    func(c *wstest.Client) { _, _ = c.Write([]byte{0xff, 0xff}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			late := make(chan error, 1)
-			_, addr := start(t, oneRoute(session.HandlerFuncs{
+			_, addr := wstest.Serve(t, oneRoute(session.HandlerFuncs{
 				Close: func(s session.Session, _ session.CloseInfo) { late <- s.SendText("late") },
 			}))
-			end(dial(t, addr, "/"))
+			end(wstest.Dial(t, addr, "/"))
 			if err := <-late; !errors.Is(err, session.ErrClosed) {
 				t.Errorf("Send in OnClose: %v", err)
 			}
@@ -77,8 +78,8 @@ func TestSendingIsOverInOnClose(t *testing.T) {
 func TestStallTimeoutIsForPauses(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
 	cfg.StallTimeout, cfg.MinRate = 600*time.Millisecond, 1
-	_, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
 
@@ -103,7 +104,7 @@ func TestStallTimeoutIsForPauses(t *testing.T) {
 		p = p[n:]
 		<-tick.C
 	}
-	c.want(ws.OpText, strings.Repeat("a", fragments+1)+"z")
+	c.Want(ws.OpText, strings.Repeat("a", fragments+1)+"z")
 
 	// Whole messages every 0.3 s, each read ending inside the next one.
 	message := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte("m"))))
@@ -120,7 +121,7 @@ func TestStallTimeoutIsForPauses(t *testing.T) {
 		<-tick.C
 	}
 	for range 6 {
-		c.want(ws.OpText, "m")
+		c.Want(ws.OpText, "m")
 	}
 }
 
@@ -129,8 +130,8 @@ func TestStallAfterFastStart(t *testing.T) {
 	e := make(ends, 1)
 	cfg := oneRoute(session.HandlerFuncs{Close: func(_ session.Session, c session.CloseInfo) { e <- c }})
 	cfg.StallTimeout, cfg.MinRate = 500*time.Millisecond, 1000
-	_, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame(make([]byte, 1<<20))))
 	begun := time.Now()
 	if _, err := c.Write(frame[:len(frame)-1]); err != nil {
@@ -153,8 +154,8 @@ func TestBackPressureIsNoSilence(t *testing.T) {
 	})
 	cfg.PingInterval, cfg.PingTimeout = 300*time.Millisecond, 300*time.Millisecond
 	cfg.Reactor.QueueBytes = 64 << 20
-	_, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	s := <-opened
 	const size = 12 << 20
 	if err := s.SendBinary(make([]byte, size)); err != nil {
@@ -165,7 +166,7 @@ func TestBackPressureIsNoSilence(t *testing.T) {
 	pong := ws.MustCompileFrame(ws.MaskFrame(ws.NewPongFrame(nil)))
 	buf := make([]byte, 512<<10)
 	for read := 0; read < size; {
-		n, err := c.r.Read(buf)
+		n, err := c.Reader.Read(buf)
 		if err != nil {
 			t.Fatalf("after %d bytes: %v", read, err)
 		}
@@ -190,11 +191,11 @@ func TestTinyFrames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const n = 20000
 			got := make(chan byte, n+1)
-			s, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Mode: loopIf(inline), Handler: session.HandlerFuncs{
+			s, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/", Mode: loopIf(inline), Handler: session.HandlerFuncs{
 				Message: func(_ session.Session, m session.Message) { got <- m.Data[0] },
 				Close:   func(session.Session, session.CloseInfo) { close(got) },
 			}}}})
-			c := dial(t, addr, "/")
+			c := wstest.Dial(t, addr, "/")
 			var stream []byte
 			for i := range n {
 				stream = append(stream, ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame([]byte{byte(i)})))...)
@@ -203,7 +204,7 @@ func TestTinyFrames(t *testing.T) {
 			if _, err := c.Write(stream); err != nil {
 				t.Fatal(err)
 			}
-			c.wantClose(1000)
+			c.WantClose(1000)
 			i := 0
 			for b := range got {
 				if b != byte(i) {

@@ -55,7 +55,7 @@ func TestShutdownLetsCallsFinish(t *testing.T) {
 				{Path: "/idle", Mode: mode, Handler: session.HandlerFuncs{}},
 			}}
 			cfg.Reactor.Workers = 2
-			srv, addr := start(t, cfg)
+			srv, addr := wstest.Serve(t, cfg)
 			running := wstest.Dial(t, addr, "/slow")
 			running.SendText("one")
 			wstest.Receive(t, called, "the first call")
@@ -85,7 +85,7 @@ func TestShutdownLetsCallsFinish(t *testing.T) {
 // still busy: there is time for it to answer.
 func TestShutdownTellsClientsOfStuckHandlers(t *testing.T) {
 	h, called, leave := slowEcho()
-	srv, addr := start(t, session.Config{Routes: []session.Route{{Path: "/", Handler: h}}})
+	srv, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/", Handler: h}}})
 	defer letGo(t, srv, leave)
 	c := wstest.Dial(t, addr, "/")
 	c.SendText("one")
@@ -102,7 +102,7 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 	for _, mode := range []session.Mode{session.MayBlock, session.NeverBlocks, session.OnLoop} {
 		t.Run(mode.String(), func(t *testing.T) {
 			h, called, leave := slowEcho()
-			srv, addr := start(t, session.Config{
+			srv, addr := wstest.Serve(t, session.Config{
 				HandlerTimeout: time.Hour,
 				Routes:         []session.Route{{Path: "/", Mode: mode, Handler: h}},
 			})

@@ -7,14 +7,15 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
 
 // What a client begins it has to complete in time, whatever it leaves undone.
 func TestTimeouts(t *testing.T) {
-	type step func(c *client)
-	write := func(p ...byte) step { return func(c *client) { _, _ = c.Write(p) } }
+	type step func(c *wstest.Client)
+	write := func(p ...byte) step { return func(c *wstest.Client) { _, _ = c.Write(p) } }
 	for name, tt := range map[string]struct {
 		do       step
 		want     wsproto.StatusCode // of the Close frame; 0: the connection just ends
@@ -30,15 +31,15 @@ func TestTimeouts(t *testing.T) {
 			session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer},
 		},
 		"half a message": {
-			func(c *client) { c.send(ws.NewFrame(ws.OpText, false, []byte("a"))) }, wsproto.StatusPolicyViolation, "message_timeout",
+			func(c *wstest.Client) { c.Send(ws.NewFrame(ws.OpText, false, []byte("a"))) }, wsproto.StatusPolicyViolation, "message_timeout",
 			session.CloseInfo{Code: wsproto.StatusPolicyViolation, Initiator: session.ByServer},
 		},
 		"no answer to our Close": {
-			func(c *client) { c.text("close") }, 4000, "close_timeout",
+			func(c *wstest.Client) { c.SendText("close") }, 4000, "close_timeout",
 			session.CloseInfo{Code: 4000, Initiator: session.ByServer},
 		},
 		"no answer to pings": {
-			func(*client) {}, 0, "ping_timeout",
+			func(*wstest.Client) {}, 0, "ping_timeout",
 			session.CloseInfo{Code: wsproto.StatusAbnormal, Initiator: session.ByServer},
 		},
 	} {
@@ -61,11 +62,11 @@ func TestTimeouts(t *testing.T) {
 			if tt.eviction != "ping_timeout" {
 				cfg.PingInterval = time.Hour
 			}
-			s, addr := start(t, cfg)
-			c := dial(t, addr, "/")
+			s, addr := wstest.Serve(t, cfg)
+			c := wstest.Dial(t, addr, "/")
 			tt.do(c)
 			for {
-				f, err := readFrame(c.r)
+				f, err := wstest.ReadFrame(c.Reader)
 				if err != nil {
 					if tt.want != 0 {
 						t.Fatal(err)
@@ -81,7 +82,7 @@ func TestTimeouts(t *testing.T) {
 				}
 				break
 			}
-			_, _ = io.Copy(io.Discard, c) // until the server has closed the connection
+			_, _ = io.Copy(io.Discard, c.Reader) // until the server has closed the connection
 			e.want(t, tt.end)
 			if st := s.Stats(); st.Evictions[tt.eviction] != 1 {
 				t.Errorf("evictions %v", st.Evictions)
@@ -96,8 +97,8 @@ func TestSlowButAlive(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
 	cfg.StallTimeout, cfg.MinRate = time.Second, 100
 	cfg.PingInterval, cfg.PingTimeout = 500*time.Millisecond, 500*time.Millisecond
-	_, addr := start(t, cfg)
-	c := dial(t, addr, "/")
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
 	payload := make([]byte, 2000)
 	frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame(payload)))
 	pings := 0
@@ -116,9 +117,9 @@ func TestSlowButAlive(t *testing.T) {
 		}
 		done <- nil
 	}()
-	f := c.read()
+	f := c.Read()
 	for f.Header.OpCode == ws.OpPing { // the machine stood still; bytes that follow answer it
-		f = c.read()
+		f = c.Read()
 	}
 	if f.Header.OpCode != ws.OpBinary || len(f.Payload) != len(payload) {
 		t.Fatalf("opcode %v, %d bytes", f.Header.OpCode, len(f.Payload))
@@ -127,16 +128,16 @@ func TestSlowButAlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	for pings < 4 {
-		f := c.read()
+		f := c.Read()
 		if f.Header.OpCode != ws.OpPing {
 			t.Fatalf("opcode %v", f.Header.OpCode)
 		}
 		pings++
-		c.send(ws.NewPongFrame(f.Payload))
+		c.Send(ws.NewPongFrame(f.Payload))
 	}
-	c.text("alive")
+	c.SendText("alive")
 	for {
-		if f := c.read(); f.Header.OpCode == ws.OpText {
+		if f := c.Read(); f.Header.OpCode == ws.OpText {
 			break
 		}
 	}
