@@ -26,5 +26,5 @@ func (e emitter) queues(st *session.Stats) {
 	e.count(lost, float64(st.DroppedOldest), "drop_oldest")
 	e.count(lost, float64(st.DroppedNewest), "drop_newest")
 	e.count(lost, float64(st.Conflated), "keep_latest")
-	e.counts(slow, st.SlowConsumers, "queue_full", "stalled")
+	e.counts(slow, st.SlowConsumers, "queue_full", "stalled", "user_timeout")
 }

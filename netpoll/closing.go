@@ -6,27 +6,6 @@ import "golang.org/x/sys/unix"
 // the connection is over.
 const drainMax = 64 << 20
 
-// closeRate is how many bytes a second a peer has to take of what is queued when the connection is being
-// closed, to be given another CloseTimeout for the rest.
-const closeRate = 4 << 10
-
-// progress reports whether the peer has taken enough of what is queued since it was asked last.
-func (t *Turn) progress() bool {
-	s, r := t.s, t.r
-	s.wmu.Lock()
-	defer s.wmu.Unlock()
-	if s.queue == 0 {
-		return false
-	}
-	q, queued := r.output.queues.At(s.queue-1), s.queued.Load()
-	before := q.asked
-	q.asked = queued
-	if before == 0 { // the first time: what there was then is not known
-		return Since(q.moved.Load(), r.now.Load()) < r.cfg.CloseTimeout
-	}
-	return before > queued && float64(before-queued) >= closeRate*r.cfg.CloseTimeout.Seconds()
-}
-
 // closing moves an orderly close along: flush, shut our side down, discard input until the
 // peer closes or the deadline is reached.
 func (t *Turn) closing(why Reason) (more Reason) {
@@ -66,10 +45,12 @@ func (t *Turn) closing(why Reason) (more Reason) {
 	switch {
 	case s.oflags&oShut != 0 && s.drain == 0:
 		t.done = errFlushed
-	case why&Deadline != 0 && t.r.due(t.c) && t.progress():
+	case why&Deadline != 0 && t.r.due(t.c) && t.Progress(t.r.cfg.CloseTimeout):
 		t.r.setDue(t.c, t.r.cfg.CloseTimeout)
 	case why&Deadline != 0 && t.r.due(t.c):
 		t.done, t.rst = ErrCloseTimeout, s.queued.Load() > 0
+	case s.oflags&oMarked == 0:
+		t.mark(look(int(s.fd)).acked) // for the first time that the deadline passes
 	}
 	return more
 }

@@ -11,7 +11,9 @@ import (
 var (
 	// ErrWrite is passed to Handler.Closed when the socket failed while being written to.
 	ErrWrite = errors.New("netpoll: write failed")
-	// ErrCloseTimeout is passed to Handler.Closed when an orderly close took too long.
+	// ErrCloseTimeout is passed to Handler.Closed when the peer made no progress in an orderly close
+	// for Config.CloseTimeout. A handler that waits for an answer to its own Close frame passes it to
+	// Turn.Abort.
 	ErrCloseTimeout = errors.New("netpoll: close timed out")
 	// ErrPanic is passed to Handler.Closed when serving the connection panicked, or called
 	// runtime.Goexit.
@@ -61,8 +63,10 @@ type Config struct {
 	QueueTotalBytes int64         // bound of all queues together, in bytes, which only Close frames may exceed; default 256 MiB
 	ReadHighWater   int           // with more bytes queued than this, a connection is not read; default 64 KiB
 	WriteStall      time.Duration // queue without progress for this long: reason Stalled; default 10 s
-	CloseTimeout    time.Duration // longest orderly close, again and again while the peer takes 4 KiB/s of what is queued; default 5 s
-	HandlerTimeout  time.Duration // how long Close waits for calls of the handler that are under way; default 10 s
+	// CloseTimeout is how long an orderly close goes on without progress of the peer
+	// (Turn.Progress), before it ends with ErrCloseTimeout. Default 5 s.
+	CloseTimeout   time.Duration
+	HandlerTimeout time.Duration // how long Close waits for calls of the handler that are under way; default 10 s
 
 	Socket SocketOptions
 
@@ -87,7 +91,11 @@ type SocketOptions struct {
 	KeepIdle    time.Duration // TCP keepalive: idle time before the first probe; default 60 s
 	KeepIntvl   time.Duration // between probes; default 15 s
 	KeepCount   int           // probes without answer; default 4
-	UserTimeout time.Duration // TCP_USER_TIMEOUT: unacknowledged data; default 30 s
+	UserTimeout time.Duration // TCP_USER_TIMEOUT: output without an acknowledgement, or a shut window; default 30 s
+	// NotSentLowat is TCP_NOTSENT_LOWAT, in bytes: a socket takes no more while it holds so much
+	// that has not been sent once. The rest waits in the outbound queue, where it is bounded and
+	// an urgent message overtakes it. Default 128 KiB.
+	NotSentLowat int
 }
 
 func def[T int | int64 | time.Duration](name string, v *T, d T, err *error) {
@@ -124,6 +132,7 @@ func (c Config) withDefaults() (Config, error) {
 	def("Socket.KeepIdle", &c.Socket.KeepIdle, 60*time.Second, &err)
 	def("Socket.KeepIntvl", &c.Socket.KeepIntvl, 15*time.Second, &err)
 	def("Socket.KeepCount", &c.Socket.KeepCount, 4, &err)
+	def("Socket.NotSentLowat", &c.Socket.NotSentLowat, 128<<10, &err)
 	def("Socket.UserTimeout", &c.Socket.UserTimeout, 30*time.Second, &err)
 	c.WriteStall = min(c.WriteStall, maxDeadline)
 	if err == nil && (c.Loops > MaxLoops || c.Workers > MaxWorkers) {

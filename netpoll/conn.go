@@ -70,6 +70,9 @@ const (
 	WriteFailed
 	// Broken: epoll reported an error, such as a reset.
 	Broken
+	// UrgentMark: epoll announced urgent data (tcp(7)). A read stops at its mark, although more is
+	// there.
+	UrgentMark
 )
 
 // slot is what the reactor knows of a connection. No pointers: the collector never looks
@@ -93,6 +96,8 @@ const (
 	oOpened                     // the handler knows it
 	oLinger                     // closing: wait for the peer to close too
 	oBroken                     // an error was reported: what is paused need not wait for its end
+	oMarked                     // Reactor.marks has what the peer had acknowledged
+	oUrgent                     // urgent data was announced: read until the socket is empty
 	oAdopted                    // the reactor keeps what it has brought along
 )
 

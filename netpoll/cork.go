@@ -70,9 +70,18 @@ func (t *Turn) uncork() {
 	s.wmu.Lock()
 	t.r.output.spill(t.c, s, &t.cork)
 	s.cork.Store(0)
-	broken := s.wflags&wBroken != 0
+	flags := s.wflags
 	s.wmu.Unlock()
-	if broken && t.done == nil {
+	t.checkWrite(flags)
+}
+
+// checkWrite ends a connection that could not be written to, given its wflags.
+func (t *Turn) checkWrite(flags uint8) {
+	switch {
+	case flags&wBroken == 0 || t.done != nil:
+	case flags&wTimedOut != 0:
+		t.done = ErrUserTimeout
+	default:
 		t.done = ErrWrite
 	}
 }

@@ -38,7 +38,8 @@
 // most QueueMessages; QueueTotalBytes bounds all queues together, but for Close frames. Input:
 // a buffer per loop and worker. Input is not read while more than ReadHighWater bytes of
 // output wait, so that a client cannot make the gateway hold more by sending than by not
-// reading. Time: WriteStall, CloseTimeout, and one deadline a connection for the handler.
+// reading. Time: WriteStall, CloseTimeout and
+// TCP_USER_TIMEOUT, each without progress of the peer, and one deadline a connection for the handler.
 //
 // # Locks
 //

@@ -80,3 +80,11 @@ func (r *Reactor) SocketOption(c Conn, level, name int) (int, error) {
 	defer s.wmu.Unlock()
 	return unix.GetsockoptInt(int(s.fd), level, name)
 }
+
+// Unacked returns how many bytes the socket behind c holds that its peer has not acknowledged.
+func (r *Reactor) Unacked(c Conn) int {
+	s := r.slots.At(c.Index())
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	return look(int(s.fd)).unacked
+}

@@ -181,7 +181,7 @@ func (l *loop) failed(err error) {
 // watch adds a connection to the inner set: edge-triggered, for everything, once and for all.
 func (l *loop) watch(fd int32, c Conn) error {
 	return unix.EpollCtl(l.inner, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
+		Events: unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
 		Fd:     int32(c.Index()),
 		Pad:    int32(c.Gen()),
 	})
@@ -249,6 +249,9 @@ func (l *loop) batch(events []unix.EpollEvent) (handed bool) {
 		var why Reason
 		if ev.Events&unix.EPOLLIN != 0 {
 			why = Readable
+		}
+		if ev.Events&unix.EPOLLPRI != 0 {
+			why |= Readable | UrgentMark
 		}
 		if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 			why |= HangUp

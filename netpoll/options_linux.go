@@ -21,6 +21,7 @@ func (o SocketOptions) tcp() []option {
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(o.KeepIntvl)},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, o.KeepCount},
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout / time.Millisecond)},
+		{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSentLowat},
 	}
 }
 

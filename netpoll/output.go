@@ -19,9 +19,10 @@ type sink struct {
 }
 
 const (
-	wFinal  uint8 = 1 << iota // the last message has been accepted, nothing may follow
-	wBroken                   // the socket failed
-	wFull                     // a message was refused: none but the last may follow, it would hide the gap
+	wFinal    uint8 = 1 << iota // the last message has been accepted, nothing may follow
+	wBroken                     // the socket failed
+	wTimedOut                   // by TCP_USER_TIMEOUT; wBroken is set too
+	wFull                       // a message was refused: none but the last may follow, it would hide the gap
 )
 
 // output is the sending side of a reactor: all that is sent goes into a turn's cork, to the socket,
@@ -182,6 +183,9 @@ func (o *output) transmit(c Conn, s *slot, a, b []byte) (sent int, full bool) {
 			full = true
 		default:
 			s.wflags |= wBroken
+			if errno == unix.ETIMEDOUT {
+				s.wflags |= wTimedOut
+			}
 		}
 		break
 	}

@@ -39,7 +39,6 @@ type queue struct {
 	keyed  *keys         // where segments with a key are; nil if there are none
 	conn   atomic.Uint64 // whose it is, 0 while free
 	moved  atomic.Uint32 // tick of the last progress, or of its creation
-	asked  uint32        // bytes that waited when Turn.progress was called last, 0 for never
 }
 
 // waiting returns how many segments wait. Against Config.QueueMessages it is they that count:
@@ -259,7 +258,7 @@ func (o *output) free(s *slot) {
 		o.stats.dropped.Add(uint64(q.msgs))
 	}
 	o.count(s, q, -int(s.queued.Load()), -q.msgs)
-	q.segs, q.head, q.msgs, q.urgent, q.keyed, q.asked = nil, 0, 0, nil, nil, 0
+	q.segs, q.head, q.msgs, q.urgent, q.keyed = nil, 0, 0, nil, nil
 	q.conn.Store(0)
 	o.queues.Put(s.queue - 1)
 	s.queue = 0

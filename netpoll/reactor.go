@@ -20,6 +20,7 @@ type Reactor struct {
 	slots  *slab.Pool[slot]
 	dues   *slab.Array[atomic.Uint32] // deadlines by index: ticks in ms, 0 for none
 	peers  *slab.Array[peer]          // addresses by index
+	marks  *slab.Array[uint32]        // by index, see Turn.mark; only the owner looks, allocated when first needed
 	output output
 
 	loops   []*loop
@@ -67,6 +68,7 @@ func New(cfg Config, h Handler) (*Reactor, error) {
 		slots:   slab.NewPool[slot](capacity),
 		dues:    slab.NewArray[atomic.Uint32](capacity),
 		peers:   slab.NewArray[peer](capacity),
+		marks:   slab.NewArray[uint32](capacity),
 		stop:    make(chan struct{}),
 		left:    make(chan struct{}, cfg.Loops+cfg.Workers),
 		gone:    make(chan struct{}, 1),

@@ -23,6 +23,7 @@ type stats struct {
 	r            *Reactor
 	accepted     atomic.Uint64
 	closed       atomic.Uint64
+	cutOff       atomic.Uint64
 	panics       atomic.Uint64
 	acceptErrors counter.Labelled
 	pauses       counter.Labelled
@@ -58,6 +59,7 @@ type Stats struct {
 
 	Accepted      uint64            // connections accepted
 	Closed        uint64            // connections closed
+	CutOff        uint64            // of them by CloseTimeout or Close: the peer had not got everything, or not ended its side
 	Refusals      map[string]uint64 // connections refused, by reason: limit, fd_limit
 	AcceptErrors  map[string]uint64 // errors of accept4, by name: EMFILE
 	AcceptPauses  map[string]uint64 // by reason: full, error, refusals
@@ -102,6 +104,7 @@ func (r *Reactor) Stats() Stats {
 		Workers:         len(r.workers),
 		Accepted:        r.stats.accepted.Load(),
 		Closed:          r.stats.closed.Load(),
+		CutOff:          r.stats.cutOff.Load(),
 		Refusals:        r.stats.refusals.Load(),
 		AcceptErrors:    r.stats.acceptErrors.Load(),
 		AcceptPauses:    r.stats.pauses.Load(),

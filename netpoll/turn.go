@@ -98,8 +98,9 @@ func (t *Turn) Resume() {
 // CloseFlushed closes the connection in an orderly way: what is queued leaves first, then our
 // side is shut down (FIN). With linger, input is then discarded until the peer closes too, so
 // that unread input does not turn into a RST that destroys what we sent last; without it,
-// for peers that have nothing more to say, only what has already arrived is discarded. All
-// this takes no longer than Config.CloseTimeout. The handler gets no more calls but Closed.
+// for peers that have nothing more to say, only what has already arrived is discarded. It goes on
+// while the peer makes progress (Turn.Progress), and ends with ErrCloseTimeout after
+// Config.CloseTimeout without any. The handler gets no more calls but Closed.
 func (t *Turn) CloseFlushed(linger bool) {
 	s := t.s
 	if s.oflags&oClosing != 0 || t.done != nil {
@@ -213,10 +214,16 @@ func (t *Turn) serve(why Reason) {
 	if why&Broken != 0 {
 		s.oflags |= oBroken
 	}
+	if why&UrgentMark != 0 {
+		s.oflags |= oUrgent
+	}
 	s.cork.Store(t.id)
-	if s.queued.Load() > 0 {
+	if s.queued.Load() > 0 || why&WriteFailed != 0 {
 		s.wmu.Lock()
 		r.output.flush(t.c, s)
+		if s.wflags&wTimedOut != 0 {
+			t.done = ErrUserTimeout // before reading, which would find the end of the input
+		}
 		s.wmu.Unlock()
 	}
 	more := t.handle(why)
@@ -333,7 +340,7 @@ func (t *Turn) read() (more Reason) {
 		case t.over():
 			return 0
 		case s.oflags&oPaused != 0 && s.oflags&oBroken != 0:
-			t.done = unix.ECONNRESET // nobody would read it otherwise
+			t.done = t.pendingError() // nobody would read it otherwise
 			return 0
 		case s.oflags&oPaused != 0 || t.choked():
 			t.unread = true
@@ -348,12 +355,13 @@ func (t *Turn) read() (more Reason) {
 			t.stats.readBytes.Add(uint64(n))
 			r.handler.Data(t, t.buf[:n])
 			budget -= n
-			// A short read has emptied the socket. What arrives later makes a new edge,
-			// but an end that had been reported already would not.
-			if n < len(t.buf) && s.oflags&(oHangUp|oAdopted) == 0 {
+			// A short read has emptied the socket, unless it has stopped at an urgent mark. What
+			// arrives later makes a new edge, but an end that had been reported already would not.
+			if n < len(t.buf) && s.oflags&(oHangUp|oUrgent|oAdopted) == 0 {
 				return 0
 			}
 		case errno == unix.EAGAIN:
+			s.oflags &^= oUrgent
 			return 0
 		case errno == unix.EINTR:
 		case errno == 0:
@@ -364,7 +372,7 @@ func (t *Turn) read() (more Reason) {
 			s.drain = 0 // nothing more can come
 			return 0
 		default:
-			t.done = errno
+			t.done = t.failure(errno)
 			return 0
 		}
 	}
@@ -398,8 +406,11 @@ func (t *Turn) finish(more Reason) {
 		t.serving = false
 		return
 	}
-	if t.done == errFlushed {
+	switch t.done {
+	case errFlushed:
 		t.done = nil
+	case ErrCloseTimeout, ErrReactorClosed:
+		r.stats.cutOff.Add(1)
 	}
 	t.setFinal()
 	if s.oflags&oOpened != 0 {

@@ -67,11 +67,31 @@ func (t *turn) drop() {
 	t.CloseFlushed(false)
 }
 
+// silent ends the session of a client that has not answered a ping, unless it acknowledges what it
+// is sent: the ping may stand behind that.
+func (t *turn) silent() {
+	if t.Progress(t.srv.cfg.PingTimeout) {
+		t.srv.live.seen(t.c.Index(), t.now())
+		return
+	}
+	t.evict("ping_timeout", ErrEvicted)
+}
+
+// unanswered ends the session of a client that has not answered our Close frame, unless it
+// acknowledges what it is sent before it.
+func (t *turn) unanswered() {
+	if d := t.srv.reactor.CloseTimeout(); t.Progress(d) {
+		t.SetDeadline(d)
+		return
+	}
+	t.evict("close_timeout", netpoll.ErrCloseTimeout)
+}
+
 // evict ends the session of a client that does not answer.
-func (t *turn) evict(label string) {
+func (t *turn) evict(label string, err error) {
 	t.srv.stats.evictions.Inc(label)
 	t.fault(ErrEvicted)
-	t.cutOff(ErrEvicted)
+	t.cutOff(err)
 }
 
 // cutOff ends the session at once, and resets the connection.

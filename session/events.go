@@ -95,6 +95,7 @@ func (t *turn) noticeSession(why netpoll.Reason) {
 		t.slow(why)
 	case m.phase() == phaseOpen && t.rec.closing(t.c):
 		t.rec.store(m.with(phaseClosing))
+		_ = t.Progress(0) // what comes from now on is compared with this
 		t.SetDeadline(t.srv.reactor.CloseTimeout())
 	case why&netpoll.Deadline == 0:
 		t.noticeSilence()
@@ -102,7 +103,7 @@ func (t *turn) noticeSession(why netpoll.Reason) {
 		// What has been read and not been looked at may be what is missing; Sweep comes again. But
 		// a client that sends all the time is never looked at to the end.
 	case m.phase() == phaseClosing:
-		t.evict("close_timeout")
+		t.unanswered()
 	case held || t.rec.flags.Load()&flagHeld != 0:
 		// The deadline was ours, and has been set anew.
 	default:
@@ -124,7 +125,11 @@ func (e events) Closed(poll *netpoll.Turn, err error) {
 	if t.phase() == phaseHandshake {
 		t.aborted()
 	}
-	if err != nil && !errors.Is(err, netpoll.ErrPanic) { // that was a handler's end, perhaps OnError's
+	switch {
+	case errors.Is(err, netpoll.ErrUserTimeout):
+		t.srv.stats.slow.Inc("user_timeout")
+		t.fault(ErrTooSlow)
+	case err != nil && !errors.Is(err, netpoll.ErrPanic): // that was a handler's end, perhaps OnError's
 		t.fault(fmt.Errorf("%w: %w", ErrBroken, err))
 	}
 	if err != nil && t.srv.log.Enabled(context.Background(), slog.LevelDebug) {

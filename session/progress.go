@@ -89,6 +89,6 @@ func (t *turn) noticeSilence() {
 	case pt != nil && pt.dec.MidFrame():
 		t.srv.live.excuse(i) // no pong can come inside a frame: Config.StallTimeout judges
 	default:
-		t.evict("ping_timeout")
+		t.silent()
 	}
 }

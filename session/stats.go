@@ -112,7 +112,7 @@ type Stats struct {
 	PingsSent                    uint64 // to silent clients
 
 	Closes        []CloseCount
-	SlowConsumers map[string]uint64 // by reason: queue_full, stalled
+	SlowConsumers map[string]uint64 // by reason: queue_full, stalled, user_timeout
 	Evictions     map[string]uint64 // by reason
 	SweeperLag    float64           // seconds for which the gateway's time stood still
 	HandlerPanics uint64            // caught around a handler's call
