@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"wsgateway/wsproto"
@@ -33,16 +34,32 @@ const (
 //     whose handlers are still busy.
 //   - When ctx is over, clients that have not answered are cut off. Calls that still run are left behind.
 //
-// Then Close is called. The error joins that of ctx, if clients had to be cut off or publications were not sent
-// in time, and that of Close:
+// Then Close is called. A client that makes no progress for Reactor.CloseTimeout is cut off before ctx is over.
+//
+// The error joins a CutOffError if clients were cut off; that of ctx if it ended before everybody was gone, or
+// before all publications were sent; and that of Close:
 // ErrHandlerStuck if handlers do not return within ctx, or Config.HandlerTimeout after the last client was gone.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
 	s.reactor.StopAccepting()
+	before := s.reactor.Stats().CutOff
 	unsent := s.memberships.drain(ctx)
 	s.goingAway.Store(true)
-	err := s.seeOff(ctx)
-	return errors.Join(unsent, err, s.closeWithin(ctx))
+	err := errors.Join(unsent, s.seeOff(ctx))
+	err = errors.Join(err, s.closeWithin(ctx))
+	if n := s.reactor.Stats().CutOff - before; n > 0 {
+		err = errors.Join(CutOffError(n), err)
+	}
+	return err
+}
+
+// CutOffError is returned by Shutdown: so many clients had not got everything that they were sent,
+// or had not answered the Close frame, when their connections were closed.
+type CutOffError int
+
+// Error implements error.
+func (n CutOffError) Error() string {
+	return fmt.Sprintf("session: %d clients were cut off", int(n))
 }
 
 // seeOff closes all sessions, and waits until no connection is left, or ctx is over.
