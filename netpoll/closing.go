@@ -45,12 +45,14 @@ func (t *Turn) closing(why Reason) (more Reason) {
 	switch {
 	case s.oflags&oShut != 0 && s.drain == 0:
 		t.done = errFlushed
-	case why&Deadline != 0 && t.r.due(t.c) && t.Progress(t.r.cfg.CloseTimeout):
-		t.r.setDue(t.c, t.r.cfg.CloseTimeout)
 	case why&Deadline != 0 && t.r.due(t.c):
-		t.done, t.rst = ErrCloseTimeout, s.queued.Load() > 0
+		if left := t.Progress(t.r.cfg.CloseTimeout); left > 0 {
+			t.r.setDue(t.c, left)
+		} else {
+			t.done, t.rst = ErrCloseTimeout, s.queued.Load() > 0
+		}
 	case s.oflags&oMarked == 0:
-		t.mark(look(int(s.fd)).acked) // for the first time that the deadline passes
+		t.MarkProgress()
 	}
 	return more
 }

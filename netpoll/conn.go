@@ -97,6 +97,7 @@ const (
 	oLinger                     // closing: wait for the peer to close too
 	oBroken                     // an error was reported: what is paused need not wait for its end
 	oMarked                     // Reactor.marks has what the peer had acknowledged
+	oBehind                     // and there was more then
 	oUrgent                     // urgent data was announced: read until the socket is empty
 	oAdopted                    // the reactor keeps what it has brought along
 )

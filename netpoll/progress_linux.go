@@ -12,39 +12,56 @@ import (
 // it does not read.
 var ErrUserTimeout = errors.New("netpoll: peer has not acknowledged what it was sent")
 
-// Progress reports whether the peer takes what it is sent: whether it has acknowledged bytes since
-// the last call, or the socket has taken queued ones within d. The first call for a connection has
-// nothing to compare with: output that is unacknowledged then counts if the peer has acknowledged
-// anything within d. Ask before giving up on a peer that does not answer: its answer may stand
-// behind megabytes.
-func (t *Turn) Progress(d time.Duration) bool {
+// Progress tells whether the peer takes what it is sent, for a caller that waits for an answer
+// which may stand behind megabytes. It returns 0 if the peer has taken nothing within d, else how
+// much of d is left since it did: give it so long before asking again.
+//
+// The peer takes something when the socket takes queued bytes, and when it acknowledges bytes
+// between two calls, as long as others are left at one of them: a peer that has everything, and goes
+// on reading what is new, owes the answer. The first call has nothing to compare with; output that
+// is unacknowledged then counts if the peer has answered anything within d. MarkProgress makes the
+// next call a second one.
+func (t *Turn) Progress(d time.Duration) (left time.Duration) {
 	now := look(int(t.s.fd))
-	marked := t.s.oflags&oMarked != 0
-	before := t.mark(now.acked)
-	switch {
-	case t.queueMoved(d):
-		return true
-	case marked:
-		return now.acked != before
+	first, behind := t.s.oflags&oMarked == 0, t.s.oflags&oBehind != 0
+	before := t.mark(now)
+	if since, ok := t.queueMoved(); ok {
+		left = max(0, d-since)
 	}
-	return now.unacked > 0 && now.since < d
+	if first && now.unacked > 0 || !first && now.acked != before && (behind || now.unacked > 0) {
+		left = max(left, d-now.since)
+	}
+	return left
 }
 
-// mark notes how much the peer has acknowledged, and returns what had been noted before.
-func (t *Turn) mark(acked uint32) (before uint32) {
+// MarkProgress has the next call of Progress count what the peer takes from now on.
+func (t *Turn) MarkProgress() {
+	t.mark(look(int(t.s.fd)))
+	t.s.oflags |= oBehind // what is being sent now will be
+}
+
+// mark notes what the peer has acknowledged, and returns how much it had when that was noted last.
+func (t *Turn) mark(now acknowledgement) (before uint32) {
 	index := t.c.Index()
 	t.r.marks.Ensure(index)
 	m := t.r.marks.At(index)
-	before, *m = *m, acked
-	t.s.oflags |= oMarked
+	before, *m = *m, now.acked
+	t.s.oflags = t.s.oflags&^oBehind | oMarked
+	if now.unacked > 0 {
+		t.s.oflags |= oBehind
+	}
 	return before
 }
 
-// queueMoved reports whether bytes of the queue have left within d.
-func (t *Turn) queueMoved(d time.Duration) bool {
+// queueMoved returns how long ago bytes of the queue left, or the first came in; ok is false if
+// there is no queue.
+func (t *Turn) queueMoved() (since time.Duration, ok bool) {
 	t.s.wmu.Lock()
 	defer t.s.wmu.Unlock()
-	return t.s.queue != 0 && Since(t.r.output.queues.At(t.s.queue-1).moved.Load(), t.r.now.Load()) < d
+	if t.s.queue == 0 {
+		return 0, false
+	}
+	return Since(t.r.output.queues.At(t.s.queue-1).moved.Load(), t.r.now.Load()), true
 }
 
 // acknowledgement is what a socket knows of its peer's.

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -118,8 +119,9 @@ func generation(t *testing.T, number, n int, seen *tally) int {
 	if number%2 == 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := w.srv.Shutdown(ctx); err != nil {
-			t.Errorf("Shutdown: %v", err)
+		err := w.srv.Shutdown(ctx)
+		if cut := session.CutOffError(0); err != nil && (!errors.As(err, &cut) || ctx.Err() != nil) {
+			t.Errorf("Shutdown: %v", err) // some of the clients never answer
 		}
 	} else {
 		w.srv.Close()

@@ -70,7 +70,7 @@ func (t *turn) drop() {
 // silent ends the session of a client that has not answered a ping, unless it acknowledges what it
 // is sent: the ping may stand behind that.
 func (t *turn) silent() {
-	if t.Progress(t.srv.cfg.PingTimeout) {
+	if t.Progress(t.srv.cfg.PingTimeout) > 0 {
 		t.srv.live.seen(t.c.Index(), t.now())
 		return
 	}
@@ -80,8 +80,8 @@ func (t *turn) silent() {
 // unanswered ends the session of a client that has not answered our Close frame, unless it
 // acknowledges what it is sent before it.
 func (t *turn) unanswered() {
-	if d := t.srv.reactor.CloseTimeout(); t.Progress(d) {
-		t.SetDeadline(d)
+	if left := t.Progress(t.srv.reactor.CloseTimeout()); left > 0 {
+		t.SetDeadline(left)
 		return
 	}
 	t.evict("close_timeout", netpoll.ErrCloseTimeout)

@@ -95,7 +95,7 @@ func (t *turn) noticeSession(why netpoll.Reason) {
 		t.slow(why)
 	case m.phase() == phaseOpen && t.rec.closing(t.c):
 		t.rec.store(m.with(phaseClosing))
-		_ = t.Progress(0) // what comes from now on is compared with this
+		t.MarkProgress()
 		t.SetDeadline(t.srv.reactor.CloseTimeout())
 	case why&netpoll.Deadline == 0:
 		t.noticeSilence()
