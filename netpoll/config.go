@@ -135,6 +135,8 @@ func (c Config) withDefaults() (Config, error) {
 	def("Socket.NotSentLowat", &c.Socket.NotSentLowat, 128<<10, &err)
 	def("Socket.UserTimeout", &c.Socket.UserTimeout, 30*time.Second, &err)
 	c.WriteStall = min(c.WriteStall, maxDeadline)
+	c.Socket.UserTimeout = min(c.Socket.UserTimeout, maxDeadline)
+	c.Socket.NotSentLowat = min(c.Socket.NotSentLowat, MaxQueueBytes)
 	if err == nil && (c.Loops > MaxLoops || c.Workers > MaxWorkers) {
 		err = fmt.Errorf("netpoll: Config.Loops must not be more than %d, and Workers not more than %d: each has buffers of its own", MaxLoops, MaxWorkers)
 	}
