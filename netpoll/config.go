@@ -74,6 +74,9 @@ type Config struct {
 	Logger   *slog.Logger // default: discard
 }
 
+// DefaultCloseTimeout is the default of Config.CloseTimeout.
+const DefaultCloseTimeout = 5 * time.Second
+
 // NoInline as Config.InlineBatch sends every ready connection to the workers.
 const NoInline = 1 << 30
 
@@ -127,7 +130,7 @@ func (c Config) withDefaults() (Config, error) {
 	def("QueueTotalBytes", &c.QueueTotalBytes, 256<<20, &err)
 	def("ReadHighWater", &c.ReadHighWater, 64<<10, &err)
 	def("WriteStall", &c.WriteStall, 10*time.Second, &err)
-	def("CloseTimeout", &c.CloseTimeout, 5*time.Second, &err)
+	def("CloseTimeout", &c.CloseTimeout, DefaultCloseTimeout, &err)
 	def("HandlerTimeout", &c.HandlerTimeout, 10*time.Second, &err)
 	def("Socket.KeepIdle", &c.Socket.KeepIdle, 60*time.Second, &err)
 	def("Socket.KeepIntvl", &c.Socket.KeepIntvl, 15*time.Second, &err)

@@ -94,6 +94,8 @@ func (f *flags) ranges() []bounds {
 		{"inbound-total-bytes", s.InboundBytes, false, 0},
 		{"ping-interval", int64(s.PingInterval), false, 0},
 		{"ping-timeout", int64(s.PingTimeout), false, 0},
+		{"close-timeout", int64(r.CloseTimeout), false, 0},
+		{"tcp-user-timeout", int64(r.Socket.UserTimeout), true, 0},
 		{"handshake-timeout", int64(s.HandshakeTimeout), false, 0},
 		{"shutdown-timeout", int64(f.config.shutdownTimeout), false, 0},
 	}

@@ -94,9 +94,11 @@ func (f *flags) defineLimits(fs *flag.FlagSet) {
 }
 
 func (f *flags) defineTimeouts(fs *flag.FlagSet) {
-	s := &f.config.server
+	s, r := &f.config.server, &f.config.server.Reactor
 	fs.DurationVar(&s.PingInterval, "ping-interval", session.DefaultPingInterval, "silence after which a client is pinged, ±10 %")
 	fs.DurationVar(&s.PingTimeout, "ping-timeout", session.DefaultPingTimeout, "time a client has to answer a ping")
+	fs.DurationVar(&r.CloseTimeout, "close-timeout", netpoll.DefaultCloseTimeout, "time after which a client is cut off that is being closed, takes nothing and does not answer")
+	fs.DurationVar(&r.Socket.UserTimeout, "tcp-user-timeout", 0, "time in which a client acknowledges nothing that it was sent (TCP_USER_TIMEOUT); 0: 1.1 times -ping-interval, and -ping-timeout")
 	fs.DurationVar(&s.HandshakeTimeout, "handshake-timeout", 5*time.Second, "time a client has for its request")
 	fs.DurationVar(&f.config.shutdownTimeout, "shutdown-timeout", 15*time.Second, "time clients have to close after SIGTERM")
 }
