@@ -14,23 +14,23 @@ import (
 // Config holds the settings of a Server. The zero value of a field means its default;
 // negative values are refused.
 type Config struct {
-	// Routes says who serves which path. At least one.
+	// Routes says which handler serves which path. At least one is required.
 	Routes []Route
 
-	Reactor ReactorConfig // Logger, NewLocal and HandlerTimeout are the server's to set
+	Reactor ReactorConfig // the server itself sets Logger, NewLocal and HandlerTimeout
 
-	// Head bounds the head of a request. A field that is zero has the value that
-	// wsproto.DefaultHeadLimits has: 16 KiB, a target of 8 KiB, 100 fields.
+	// Head bounds the head of a request. A zero field means its default, as in
+	// wsproto.DefaultHeadLimits: 16 KiB, a target of 8 KiB, 100 fields.
 	Head HeadLimits
 
 	HandshakeTimeout time.Duration // from accept to the answer, an OnUpgrade that blocks included; default 5 s
-	// StallTimeout is for how long a client may send nothing of a message that it has begun. Default:
-	// PingInterval and PingTimeout together, for which an idle client may be silent too. Beyond that the
-	// client is closed with 1008. When InboundBytes are nearly used up the time is shortened, to a
-	// sixteenth at last, and those that exceed it are closed with 1013.
+	// StallTimeout is for how long a client may pause inside a message. A longer pause closes its
+	// session with 1008. Default: PingInterval and PingTimeout together, because an idle client may
+	// be silent for so long too. When InboundBytes are nearly used up, the time becomes shorter,
+	// down to a sixteenth. A client that exceeds the shorter time is closed with 1013.
 	StallTimeout time.Duration
-	// MinRate is how many bytes a second a client has to send of a message on the average. A message
-	// may take StallTimeout twice beside that. Default 1024.
+	// MinRate is how many bytes a second a client has to send on average while it sends a message.
+	// Each message has twice StallTimeout on top of that. Default 1024.
 	MinRate int
 
 	PingInterval time.Duration // silence after which a client is pinged, ±10 % per client; default DefaultPingInterval
@@ -38,21 +38,21 @@ type Config struct {
 
 	InboundBytes int64 // memory for incomplete messages of all clients; default 256 MiB
 
-	// A client may send ControlRate pings and pongs a second for long, and ControlBurst of them
-	// at once. Who sends more is not read from until it is within its rate again, and who does so
-	// for ControlPatience without a second's break is closed with 1008. Default 10, 200 and 10 s.
-	// Answers to the pings of a handler (Session.SendPing) count too: one that pings more often
-	// needs more.
+	// A client may send ControlRate pings and pongs a second in the long run, and ControlBurst of
+	// them at once. Beyond that it is not read from until it is within its rate again. A client
+	// that is beyond its rate for ControlPatience, without a break of a second, is closed with
+	// 1008. Default 10, 200 and 10 s. Pongs to the pings of a handler (Session.SendPing) count too.
+	// If handlers ping more often, raise the rate.
 	ControlRate, ControlBurst int
 	ControlPatience           time.Duration
-	// FragmentRate is how many fragments of under wsproto.TinyFragment bytes a client may send
-	// a second for long; a second's worth, or those of two messages, at once. Who sends more
-	// is closed with 1008. Default 10,000.
+	// FragmentRate is how many fragments of under wsproto.TinyFragment bytes a client may send a
+	// second in the long run. At once it may send those of a second, or of two messages. A client
+	// that sends more is closed with 1008. Default 10,000.
 	FragmentRate int
 
-	SessionChannels int // channels that one session may be in, each of which Join and Leave look at; default 128
-	// Publications and PublicationBytes bound what has been published to large channels and not
-	// been sent to all members yet. Default 4096, and 64 MiB.
+	SessionChannels int // channels that one session may be in; Join and Leave look at each of them; default 128
+	// Publications and PublicationBytes bound the publications to large channels that have not been
+	// sent to all members yet. Default 4096, and 64 MiB.
 	Publications     int
 	PublicationBytes int64
 
@@ -64,13 +64,14 @@ type Config struct {
 
 	Deflate Deflate
 
-	// OnMembership is told who has joined and left channels, by one goroutine, one channel after the
-	// other, at most once in MembershipInterval (default 1 s) for each, and when the server ends. It
-	// may block: what happens meanwhile is gathered. It must not call Close or Shutdown.
+	// OnMembership is called with the members that joined and left a channel. One goroutine makes
+	// all calls: for each channel at most one in MembershipInterval (default 1 s), and one when the
+	// server ends. OnMembership may block; changes are gathered meanwhile. It must not call Close
+	// or Shutdown.
 	OnMembership       func(MembershipChange)
 	MembershipInterval time.Duration
-	// OnFail is told of handshakes that did not lead to a session, and of plain requests that were not
-	// answered with success. It must not block.
+	// OnFail is called for each handshake that did not lead to a session, and for each plain
+	// request that was not answered with success. It must not block.
 	OnFail func(Failure)
 
 	Logger *slog.Logger // default slog.Default()
@@ -82,14 +83,14 @@ type Config struct {
 // Deflate bounds what compression (permessage-deflate, RFC 7692) costs. It is on where
 // Route.Deflate says so.
 type Deflate struct {
-	// Sessions is how many sessions may have agreed on compression at once. To further clients
-	// it is declined, and they are served without. Default 10,000.
+	// Sessions is how many open sessions may use compression. Further clients are served without
+	// it. Default 10,000.
 	Sessions int
 	// Compressors is how many messages may be compressed at the same time. Each takes
-	// 0.8 to 1.4 MB once it has been used. When all are in use a message is sent as it is.
+	// 0.8 to 1.4 MB once it has been used. While all are in use, messages are sent uncompressed.
 	// Default GOMAXPROCS.
 	Compressors int
-	// Level is that of DEFLATE, 1 to 9: fastest to smallest. Default 1.
+	// Level is the level of DEFLATE, from 1 (fastest) to 9 (smallest result). Default 1.
 	Level int
 }
 
@@ -99,24 +100,24 @@ type Route struct {
 	//
 	//	/chat              this path
 	//	/room/{id}         one segment; see Session.PathValue
-	//	/files/{rest...}   all that is left, with slashes
-	//	/files/            all paths below /files/, and that itself; "/" is every path
+	//	/files/{rest...}   the rest of the path, slashes included
+	//	/files/            /files/ and all paths below it; "/" is every path
 	//	/files/{$}         /files/ alone
-	//	example.com/chat   on this host only, whatever the port; such a route takes precedence
-	//	GET /page          GET and HEAD only; HTTP is not asked about other methods, which get 405
+	//	example.com/chat   on this host only, whatever the port; takes precedence over /chat
+	//	GET /page          GET and HEAD only; other methods get 405, without a call of HTTP
 	//
 	// The most specific pattern wins. Escapes in a path are decoded before it is compared. Nothing
 	// is redirected, because WebSocket clients do not follow redirects: a path with "//" or "/../"
 	// gets 404, and so does /files where there is only /files/. Host names are compared in lower
-	// case, and an IPv6 address stands in brackets. Methods other than GET are not possible: without
-	// a method HTTP is asked about all of them.
+	// case, and an IPv6 address stands in brackets. GET is the only method that a pattern may name.
+	// Without it HTTP gets requests with any method.
 	//
-	// A pattern that can never match, that stands twice or that conflicts with another one is an
-	// error.
+	// These patterns are errors: one that can never match, one that is given twice, and one that
+	// conflicts with another.
 	Path    string
-	Handler Handler // nil where there is only HTTP: who asks for WebSocket gets 404
+	Handler Handler // nil for a route with HTTP only: a request for WebSocket gets 404
 	// Mode says whether the handler's calls may block, and hence where they run. By default they may
-	// (MayBlock). UpgradeMode says the same of OnUpgrade and HTTP; by default it is as Mode.
+	// (MayBlock). UpgradeMode says the same of OnUpgrade and HTTP. By default it follows Mode.
 	Mode        Mode
 	UpgradeMode UpgradeMode
 	// BlockingCalls is how many calls of this route that may block run at the same time, each in a
@@ -125,58 +126,59 @@ type Route struct {
 
 	Subprotocols []string // spoken here, in order of preference
 
-	// Retain names the request header fields that Session.Header knows for as long as the session
-	// lives; a session takes as much memory as they are long. RetainQuery keeps the query.
+	// Retain names the request header fields that Session.Header returns. They are kept for as long
+	// as the session lives, and take memory for it. RetainQuery keeps the query.
 	Retain      []string
 	RetainQuery bool
 
-	// Origins is who may connect from a browser (RFC 6455 §10.2): exact origins, such as
-	// "https://example.com:8443", without the port where it is the scheme's own; "*" for
-	// all of them; "" for clients that send no Origin, which browsers always do. Others are
-	// refused with 403. Nil takes everybody.
+	// Origins lists the origins of web pages that may connect (RFC 6455 §10.2). Others are refused
+	// with 403. An element is an exact origin, such as "https://example.com:8443". The port is left
+	// out if it is the default of the scheme. "*" admits all origins. "" admits clients that send
+	// no Origin; browsers always send one. Nil admits everybody.
 	//
-	// "file://" stands for pages that a browser, or an app such as one built with Cordova, reads from
-	// a file. "null" stands for every page with an opaque origin: any site can make one in a sandboxed
-	// frame, so "null" does not tell a page of yours from another.
+	// "file://" admits pages that are read from files, as in apps built with Cordova. "null" admits
+	// every page with an opaque origin. Any site can make one in a sandboxed frame, so "null" does
+	// not tell your pages from others.
 	Origins []string
 
 	// Header is added to the answer of every accepted handshake.
 	Header []Field
-	// OnUpgrade, if not nil, decides about a handshake that is correct, before it is answered.
-	// Its error refuses it: a *RequestError is the answer, what Upgrade.Respond returns is the
-	// response that it was given, and any other error is 500. UpgradeMode says whether it may block.
+	// OnUpgrade, if not nil, decides about a correct handshake before it is answered. An error
+	// refuses the handshake: a *RequestError with its status, the error of Upgrade.Respond with
+	// that response, and any other error with 500. UpgradeMode says whether OnUpgrade may block.
 	OnUpgrade func(*Upgrade) error
-	// HTTP answers requests that do not ask for WebSocket, with any method; those with a body
-	// are refused with 400. UpgradeMode says whether it may block. The request is valid
-	// until it returns; the response's body may be shared. A nil response is 404. Without HTTP
-	// such requests get 426.
+	// HTTP answers requests that do not ask for WebSocket, with any method. Requests with a body
+	// are refused with 400. UpgradeMode says whether HTTP may block. The request is valid until
+	// HTTP returns. The response's body may be shared. A nil response is sent as 404. If HTTP is
+	// nil, these requests get 426.
 	HTTP func(*Request) *Response
 
-	// Deflate offers compression: to clients that ask for it, in both directions, message by
-	// message. Turns of such sessions never run on an event loop. Do not let a client choose
-	// text that is compressed together with a secret: the size of the result tells
-	// about it (CRIME, BREACH).
+	// Deflate offers compression to clients that ask for it, in both directions, message by
+	// message. Sessions that compress are never served on an event loop. Do not let a client choose
+	// text that is compressed together with a secret: the size of the result reveals something
+	// about the secret (CRIME, BREACH).
 	Deflate bool
-	// DeflateThreshold is the size in bytes below which messages are sent as they are. Default
+	// DeflateThreshold is the size in bytes below which messages are sent uncompressed. Default
 	// 512.
 	DeflateThreshold int
 
 	Rate Rate // bounds what a client may send; default: no bound
 
-	// Outbound says what happens to messages for a client that does not read them as fast as they
-	// are sent: close the session (CloseSlow, the default), DropOldest, DropNewest, or KeepLatest
-	// of each key. It holds for data messages, beyond the bounds of Config.Reactor.QueueBytes and
-	// QueueMessages. A client that reads nothing for Reactor.WriteStall is closed in any case.
+	// Outbound says what happens if a client reads more slowly than it is sent to, and its queue is
+	// full (Config.Reactor.QueueBytes, QueueMessages). CloseSlow, the default, closes the session.
+	// DropOldest, DropNewest and KeepLatest drop data messages. A client that reads nothing for
+	// Reactor.WriteStall is closed in any case.
 	Outbound Policy
-	// SlowCode is the status code that ends such a session. Default 1013 (try again later); 1008
-	// (policy violation) is another choice.
+	// SlowCode is the status code with which a slow client's session is closed. Default 1013 (try
+	// again later); 1008 (policy violation) is another choice.
 	SlowCode StatusCode
-	// Farewell, if not nil, returns the text of a last message that a session gets before the Close
-	// frame with this code and reason: where Session.Close, Server.Shutdown or the panic of a handler
-	// ends it, and not where a client breaks a rule, is too slow or is gone. Nil for none; text that is
-	// no UTF-8, or that there is no room for in the queue, is not sent. It is called by whoever closes,
-	// perhaps beside a callback of that session, must not block, and the bytes are copied. What others
-	// send at the same moment may come behind it.
+	// Farewell, if not nil, returns the text of a last message, which is sent before the Close
+	// frame with this code and reason. It is called when Session.Close, Server.Shutdown or the
+	// panic of a handler ends the session. It is not called when the client breaks a rule, is too
+	// slow or is gone. Nil means no message. Text that is not UTF-8, or does not fit into the
+	// queue, is not sent. The goroutine that closes calls it, perhaps while a callback of the
+	// session runs. It must not block. The bytes are copied. What other goroutines send at that
+	// moment may come after it.
 	Farewell func(s Session, code StatusCode, reason string) []byte
 
 	Only         Opcode // OpText or OpBinary: the other is refused with 1003; zero takes both
@@ -184,7 +186,7 @@ type Route struct {
 	MaxFragments int    // frames of one message; default 1024
 }
 
-// Defaults of a Config.
+// The defaults of Config.PingInterval and Config.PingTimeout.
 const (
 	DefaultPingInterval = 27 * time.Second
 	DefaultPingTimeout  = 20 * time.Second

@@ -3,9 +3,9 @@
 //
 // # Use
 //
-// A [Server] has routes, each with a [Handler]. A handler gets a [Session] for every client: a
-// small value that stands for the client, may be kept and compared, and is safe to use from any
-// goroutine at any time. See the example of Server.
+// A [Server] has routes, each with a [Handler]. A handler gets a [Session] for every client. A
+// Session is a small value that may be kept and compared. Any goroutine may use it at any time. See
+// the example of Server.
 //
 // # The life of a session
 //
@@ -16,17 +16,18 @@
 // ways, and [CloseInfo] says which:
 //
 //   - The client sends a Close frame. It is answered with the same code.
-//   - [Session.Close] or [Server.Shutdown] is called. The client answers, or does not in time.
-//   - The client breaks the protocol, is too slow, floods, or falls silent, and the server gives up
-//     on it.
+//   - [Session.Close] or [Server.Shutdown] is called. The client answers with its own Close frame,
+//     or the time for that runs out.
+//   - The client breaks the protocol, is too slow, sends too much, or falls silent. The server then
+//     ends the session.
 //   - The connection breaks, or [Session.Terminate] breaks it.
 //
 // # Routes
 //
 // Route.Path is a pattern of http.ServeMux: /room/{id}, /files/{rest...}, example.com/chat.
-// [Session.PathValue], [Upgrade.PathValue] and Request.PathValue tell what stands in the place of a
-// wildcard. [Server.SetRoutes] replaces all routes at once while the server runs. Sessions that are open
-// keep the route that they were opened with, to their end.
+// [Session.PathValue], [Upgrade.PathValue] and Request.PathValue return the value of a wildcard.
+// [Server.SetRoutes] replaces all routes at once while the server runs. Open sessions keep the
+// route that they were opened with until they end.
 //
 // # Contracts
 //
@@ -34,40 +35,46 @@
 // in the route's own pool of goroutines, where they may block (the default), on the server's workers,
 // or on an event loop. While a call in a pool waits or runs, its client is not read from. A route whose
 // calls are all stuck does not hold up another route.
-// OnClose comes once for each OnOpen, after everything else. Until it has returned, the session's
-// value, path and address are known. Sending never blocks. A panic closes its session with 1011.
-// [Session.Context] ends with the session.
 //
-// Message.Data belongs to the server and is valid until OnMessage returns. The methods that send copy
-// what they are given, or have sent it when they return. A [Prepared] is immutable.
+// OnClose is called once for each OnOpen, and is the last call. Until it has returned, the
+// session's value, path and address are known. Sending never blocks. A panic in a call closes its
+// session with 1011. [Session.Context] ends with the session.
 //
-// What one goroutine sends to a session arrives in that order, without a gap: a message that is
-// refused with [ErrQueueFull] closes the session, and nothing is sent behind it. There are two
-// exceptions. Where Route.Outbound says that messages may be dropped there are gaps, which Stats
-// counts. [KeepLatest] replaces the queued message in place, so that a busy key is not starved.
-// A publication to a large channel is sent by other goroutines, and may arrive after what its
-// publisher sends next (see Channels).
+// Message.Data belongs to the server and is valid until OnMessage returns. A slice that is passed
+// to a method that sends is the caller's again when the method returns. A [Prepared] is immutable.
+//
+// What one goroutine sends to a session arrives in that order, without a gap. A message that is
+// refused with [ErrQueueFull] closes the session, and no later message is sent. There are two
+// exceptions. First, a route whose Route.Outbound drops messages leaves gaps, which Stats counts.
+// [KeepLatest] replaces the queued message in place, so that a busy key is not starved. Second,
+// other goroutines send a publication to a large channel. It may arrive after what its publisher
+// sends next (see Channels).
 //
 // # Clients that do not read
 //
 // What the socket does not take waits in a queue, bounded by Config.Reactor. When the queue is full,
-// Route.Outbound says what happens: [CloseSlow], [DropOldest], [DropNewest], or [KeepLatest] of the
-// messages with one key ([PrepareKeyed], [Session.SendKeyed]). [Session.BufferedAmount] looks at the
-// queue. A client that reads nothing at all for Config.Reactor.WriteStall is closed in any case.
+// Route.Outbound says what happens: [CloseSlow], [DropOldest], [DropNewest], or [KeepLatest], which
+// keeps the latest message of each key ([PrepareKeyed], [Session.SendKeyed]).
+// [Session.BufferedAmount] returns the bytes in the queue. A client that reads nothing at all for
+// Config.Reactor.WriteStall is closed in any case.
 //
 // # Clients that send too much
 //
-// [Rate] bounds messages and bytes a second, Config.ControlRate pings and pongs. A client that is
-// beyond its rate is not read from for a while, and TCP slows it down. If it keeps that up for long it
-// is closed with 1008. [Session.PauseReading] stops reading at will. While reading is paused nothing
-// is answered, pings included. Of the pings of a client whose socket is full only the latest is
-// answered. Tiny fragments have a rate too; a client beyond it is closed with 1008 at once.
+// [Rate] bounds messages and bytes a second, and Config.ControlRate pings and pongs. A client
+// beyond its rate is not read from for a while, and TCP slows it down. If it stays beyond its rate
+// for too long, it is closed with 1008. Tiny fragments have a rate too (Config.FragmentRate). A
+// client beyond that is closed with 1008 at once.
+//
+// [Session.PauseReading] stops reading until [Session.ResumeReading]. While reading is paused
+// nothing is answered, pings included. If a client's socket is full, only its latest ping is
+// answered.
 //
 // # Before the upgrade
 //
 // Route.Origins, Route.OnUpgrade and Route.Subprotocols decide about a correct handshake. Route.HTTP
 // answers requests that are not handshakes. A refusal ends the connection: no second request is ever
-// read from it. Config.OnFail is told of requests that fail, and Config.AccessLog has a line for each.
+// read from it. The server calls Config.OnFail for each request that fails. Config.AccessLog gets a
+// line for each handshake.
 //
 // [Middleware] wraps a handler, and [ChainUpgrade] joins checks of handshakes. [SameOrigin] is a check
 // for pages that the server itself serves.
@@ -81,44 +88,45 @@
 //
 // # Compression
 //
-// Route.Deflate offers permessage-deflate (RFC 7692), without context takeover. Messages from
-// Route.DeflateThreshold bytes on are compressed by the goroutine that sends them, a Prepared once
-// for all. Config.Deflate bounds how many at a time.
+// Route.Deflate offers permessage-deflate (RFC 7692), without context takeover. The goroutine that
+// sends a message compresses it, if it has at least Route.DeflateThreshold bytes. A Prepared is
+// compressed once, however many sessions get it. Config.Deflate bounds how many messages are
+// compressed at a time.
 //
 // # Channels
 //
 // A channel is a named set of sessions. [Session.Join] and [Session.Leave] change it,
-// [Server.Publish] sends to it, [Server.Members] looks into it. It needs no creation. A subscription
-// costs some 30 bytes and at most 64, a channel another 140 with a short name. A session has left all
-// its channels before OnClose is called.
+// [Server.Publish] sends to it, and [Server.Members] lists its sessions. The first Join creates it.
+// A membership takes some 30 bytes and at most 64, a channel another 140 with a short name. A
+// session has left all its channels before OnClose is called.
 //
-// A channel has one order. Each publication has a number, see [Published], and all members see all
+// A channel has one order. Each publication has a number, see [Published]. All members see all
 // publications in the order of their numbers, whoever published. A member gets all of them from Join
 // to Leave.
 //
-// A message is encoded once. The publisher itself sends to a channel of up to 64 members, one
-// publisher at a time. The members of larger channels are spread over a few goroutines of the server,
-// so that no delivery holds up a loop or a worker. Config.Publications and Config.PublicationBytes
-// bound what waits for them. Beyond, Publish returns [ErrBusy], and nobody gets the message.
+// A message is encoded once. A channel of up to 64 members is served by the publisher itself, one
+// publisher at a time. A larger channel is served by a few goroutines of the server, so that no
+// delivery holds up a loop or a worker. Config.Publications and Config.PublicationBytes bound what
+// waits for these goroutines. Beyond that Publish returns [ErrBusy], and nobody gets the message.
 //
-// Config.OnMembership is told who joins and leaves. Changes are gathered, so that a client that
-// reconnects quickly never left.
+// The server calls Config.OnMembership with the sessions that joined and left. Changes are
+// gathered, so that a client that reconnects quickly does not show up in them.
 //
-// [Session.SetUser] says whose session it is. [Server.SendUser] reaches all sessions of a user, and
-// [Server.SendAll] all sessions.
+// [Session.SetUser] says which user a session belongs to. [Server.SendUser] sends to all sessions
+// of a user, and [Server.SendAll] to all sessions.
 //
 // # Liveness
 //
-// A sweeper looks at all clients four times a second. It pings clients that have been silent for
-// Config.PingInterval, give or take a tenth. If they are then silent for Config.PingTimeout, their
-// sessions end. Bytes that a client acknowledges or sends are signs of life. Time in which the process
-// itself stood still does not count.
+// A sweeper looks at all clients four times a second. It pings a client that has been silent for
+// Config.PingInterval, give or take a tenth. If the client then stays silent for
+// Config.PingTimeout, its session ends. Bytes that a client acknowledges or sends are signs of
+// life. Time in which the process itself stood still does not count.
 //
 // # The end
 //
-// [Server.Shutdown] ends the server in an orderly way: what was published is delivered, calls that run
-// may finish, then every session is closed with 1001. Its context bounds all of that. [Server.Close]
-// ends everything at once.
+// [Server.Shutdown] ends the server in an orderly way. What was published is delivered, and running
+// calls may finish. Then every session is closed with 1001. The context bounds all of that.
+// [Server.Close] ends everything at once.
 //
 // # Memory
 //
@@ -129,10 +137,10 @@
 //
 // # Locks
 //
-// A handler runs without any lock of the server. The lock of a session's memberships comes before that
-// of its details, and before those of package hub, which has its own list. While two goroutines
-// publish to one channel of up to 64 members, one waits until the other has sent; sending never
-// blocks.
+// The server holds no lock while a handler runs. The lock of a session's memberships comes before
+// that of its details, and before those of package hub, which lists its own. If two goroutines
+// publish to one channel of up to 64 members, one waits until the other has sent. Sending never
+// blocks, so that wait is short.
 //
-// Not here: tokens, TLS.
+// The package has no tokens and no TLS.
 package session
