@@ -47,7 +47,7 @@ func scripted() (h *funcs, do chan func(*netpoll.Turn), conns chan netpoll.Conn,
 // An orderly close lasts as long as the peer acknowledges what it was sent, although the queue is
 // empty all the time, and then until the peer ends its side.
 func TestCloseWaitsForProgress(t *testing.T) {
-	const size, step = 100 << 10, 10 << 10
+	const size, step = 50 << 10, 5 << 10
 	h, do, conns, closed := scripted()
 	r, addr := start(t, netpoll.Config{CloseTimeout: 5 * time.Second}, h)
 	c := narrow(t, addr)
@@ -97,7 +97,7 @@ func turnsOf(r *netpoll.Reactor) uint64 {
 
 // A peer that takes nothing, or does not end its side, is cut off after CloseTimeout, and counted.
 func TestCloseWithoutProgress(t *testing.T) {
-	for name, size := range map[string]int{"reads nothing": 100 << 10, "does not close": 1, "queue": 4 << 20} {
+	for name, size := range map[string]int{"reads nothing": 50 << 10, "does not close": 1, "queue": 4 << 20} {
 		t.Run(name, func(t *testing.T) {
 			h, do, conns, closed := scripted()
 			r, addr := start(t, netpoll.Config{CloseTimeout: 5 * time.Second}, h)
@@ -150,13 +150,13 @@ func TestProgress(t *testing.T) {
 	if ask() {
 		t.Error("nothing has been sent, want no progress")
 	}
-	if err := r.Send(id, netpoll.Message{Body: make([]byte, 100<<10)}); err != nil {
+	if err := r.Send(id, netpoll.Message{Body: make([]byte, 50<<10)}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the peer's window is shut", func() bool { return !ask() })
 	for range 3 {
 		before := r.Unacked(id)
-		if _, err := io.CopyN(io.Discard, c, 20<<10); err != nil {
+		if _, err := io.CopyN(io.Discard, c, 10<<10); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "bytes are acknowledged", func() bool { return r.Unacked(id) < before })
@@ -164,7 +164,7 @@ func TestProgress(t *testing.T) {
 			t.Error("bytes have been acknowledged, want progress")
 		}
 	}
-	if _, err := io.CopyN(io.Discard, c, 40<<10); err != nil {
+	if _, err := io.CopyN(io.Discard, c, 20<<10); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "all is acknowledged", func() bool { return r.Unacked(id) == 0 })
@@ -178,7 +178,7 @@ func TestProgress(t *testing.T) {
 
 // A peer whose window is shut for Socket.UserTimeout is told from one that has gone.
 func TestUserTimeout(t *testing.T) {
-	for name, size := range map[string]int{"kernel": 60 << 10, "queue": 4 << 20} {
+	for name, size := range map[string]int{"kernel": 30 << 10, "queue": 4 << 20} {
 		t.Run(name, func(t *testing.T) {
 			h, _, conns, closed := scripted()
 			r, addr := start(t, netpoll.Config{Socket: netpoll.SocketOptions{UserTimeout: 300 * time.Millisecond}}, h)
