@@ -362,7 +362,7 @@ func (a *acceptor) close() {
 				break
 			}
 			if errno == 0 {
-				a.r.enlist(index)
+				a.r.pool.enlist(index)
 			}
 		}
 		ln.mu.Lock()

@@ -38,12 +38,12 @@ func (r *Reactor) free() bool {
 // the caller's alone, until slot.admit.
 func (r *Reactor) open(fd int, p peer, flags uint16) (Conn, *slot) {
 	index, _ := r.slots.Get() // there are as many as can be reserved
-	r.dues.Ensure(index)
 	r.peers.Ensure(index)
-	r.dues.At(index).Store(0)
 	*r.peers.At(index) = p
 	s := r.slots.At(index)
 	gen := max(1, uint32(s.word.Load()>>32))
+	c := MakeConn(index, gen)
+	r.timers.open(c)
 	s.oflags, s.drain = flags, 0
 	s.cork.Store(0)
 	s.wmu.Lock()
@@ -51,7 +51,7 @@ func (r *Reactor) open(fd int, p peer, flags uint16) (Conn, *slot) {
 	s.queued.Store(0)
 	s.word.Store(word(gen)<<32 | inline | stateRunning)
 	s.wmu.Unlock()
-	return MakeConn(index, gen), s
+	return c, s
 }
 
 // watch adds an open connection to a loop's epoll set. On an error its slot is free again, the

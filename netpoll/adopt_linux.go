@@ -66,7 +66,7 @@ func (r *Reactor) Adopt(so Socket) (Conn, error) {
 		s.wmu.Unlock()
 	}
 	s.admit()
-	r.enlist(c.Index())
+	r.pool.enlist(c.Index())
 	return c, nil
 }
 
@@ -158,7 +158,7 @@ func (t *Turn) Adopted() (value any, ok bool) {
 // Errors: ErrClosed when the connection is being closed, or its socket has failed.
 func (t *Turn) Detach() (Socket, error) {
 	c, s, r := t.c, t.s, t.r
-	if t.over() {
+	if t.finished() {
 		return Socket{}, ErrClosed
 	}
 	s.wmu.Lock()

@@ -45,9 +45,9 @@ func (t *Turn) closing(why Reason) (more Reason) {
 	switch {
 	case s.oflags&oShut != 0 && s.drain == 0:
 		t.done = errFlushed
-	case why&Deadline != 0 && t.r.due(t.c):
+	case why&Deadline != 0 && t.r.timers.overdue(t.c) >= 0:
 		if left := t.Progress(t.r.cfg.CloseTimeout); left > 0 {
-			t.r.setDue(t.c, left)
+			t.r.timers.set(t.c, left)
 		} else {
 			t.done, t.rst = ErrCloseTimeout, s.queued.Load() > 0
 		}

@@ -33,7 +33,7 @@ func (r *Reactor) QueueSlots(c Conn) int {
 
 // ListenLate is Listen on a unix socket, behind its first look at whether it is too late.
 func (r *Reactor) ListenLate(path string) error {
-	_, err := r.listenUnix(path, 1)
+	_, err := r.acceptor.listenUnix(path, 1)
 	return err
 }
 
@@ -60,7 +60,7 @@ func (r *Reactor) WriteBroken(c Conn, p []byte) error {
 }
 
 // Due reports whether c has a deadline that has passed.
-func (r *Reactor) Due(c Conn) bool { return r.due(c) }
+func (r *Reactor) Due(c Conn) bool { return r.timers.overdue(c) >= 0 }
 
 // SetSendBuffer makes the kernel's buffer behind c as small as n, or as the kernel allows.
 func (r *Reactor) SetSendBuffer(c Conn, n int) error {

@@ -40,17 +40,17 @@ const maxBacklog = 65535
 //
 // Errors: those of the system; ErrStopped after StopAccepting, and ErrReactorClosed after Close.
 func (r *Reactor) Listen(lc ListenConfig) (net.Addr, error) {
-	addr, err := r.listen(lc)
+	addr, err := r.acceptor.listen(lc)
 	if err != nil {
 		return nil, listenError(lc.Addr, err)
 	}
 	return addr, nil
 }
 
-func (r *Reactor) listen(lc ListenConfig) (net.Addr, error) {
-	r.life.Lock()
-	err := r.tooLate()
-	r.life.Unlock()
+func (a *acceptor) listen(lc ListenConfig) (net.Addr, error) {
+	a.r.life.Lock()
+	err := a.r.tooLate()
+	a.r.life.Unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -66,13 +66,13 @@ func (r *Reactor) listen(lc ListenConfig) (net.Addr, error) {
 		if path == "" || path == "@" {
 			return nil, errors.New("no path")
 		}
-		return r.listenUnix(path, lc.Backlog)
+		return a.listenUnix(path, lc.Backlog)
 	case lc.Network == "" || lc.Network == "tcp":
 		lc.Network = tcpNetwork(lc.Addr)
 	case lc.Network != "tcp4" && lc.Network != "tcp6":
 		return nil, net.UnknownNetworkError(lc.Network)
 	}
-	return r.listenTCP(lc)
+	return a.listenTCP(lc)
 }
 
 // tcpNetwork returns the network that has package net listen where addr says and nowhere else:
@@ -89,7 +89,7 @@ func tcpNetwork(addr string) string {
 	}
 }
 
-func (r *Reactor) listenTCP(lc ListenConfig) (net.Addr, error) {
+func (a *acceptor) listenTCP(lc ListenConfig) (net.Addr, error) {
 	before := []option{{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}}
 	if lc.ReusePort {
 		before = append(before, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1})
@@ -109,7 +109,7 @@ func (r *Reactor) listenTCP(lc ListenConfig) (net.Addr, error) {
 	}
 	defer ln.Close()
 	own := &listener{addr: ln.Addr(), backlog: lc.Backlog}
-	if err := r.addListener(own, ln.(*net.TCPListener)); err != nil {
+	if err := a.addListener(own, ln.(*net.TCPListener)); err != nil {
 		return nil, err
 	}
 	return own.addr, nil
@@ -131,7 +131,7 @@ func (r *Reactor) ListenOn(ln net.Listener) error {
 	if _, file := ln.(*net.UnixListener); file {
 		own.owner = ln
 	}
-	if err := r.addListener(own, sc); err != nil {
+	if err := r.acceptor.addListener(own, sc); err != nil {
 		return listenError(own.addr.String(), err)
 	}
 	if own.owner == nil {
@@ -147,7 +147,7 @@ func (r *Reactor) ListenOn(ln net.Listener) error {
 // Errors: as those of Listen; ENOTSOCK, EPROTOTYPE if it is not a stream socket, and EINVAL if it
 // does not listen.
 func (r *Reactor) ListenFD(fd int) (net.Addr, error) {
-	addr, err := r.listenFD(fd)
+	addr, err := r.acceptor.listenFD(fd)
 	if err != nil {
 		return nil, fmt.Errorf("listen on descriptor %d: %w", fd, err)
 	}
@@ -155,7 +155,7 @@ func (r *Reactor) ListenFD(fd int) (net.Addr, error) {
 	return addr, nil
 }
 
-func (r *Reactor) listenFD(fd int) (net.Addr, error) {
+func (a *acceptor) listenFD(fd int) (net.Addr, error) {
 	_, listening, err := streamSocket(fd)
 	if err == nil && !listening {
 		err = unix.EINVAL
@@ -175,7 +175,7 @@ func (r *Reactor) listenFD(fd int) (net.Addr, error) {
 	}
 	defer ln.Close()
 	own := &listener{addr: ln.Addr()}
-	return own.addr, r.addListener(own, ln.(syscall.Conn))
+	return own.addr, a.addListener(own, ln.(syscall.Conn))
 }
 
 func listenError(addr string, err error) error {
@@ -187,14 +187,14 @@ func listenError(addr string, err error) error {
 }
 
 // addListener adds a duplicate of sc's descriptor as ln's.
-func (r *Reactor) addListener(ln *listener, sc syscall.Conn) error {
+func (a *acceptor) addListener(ln *listener, sc syscall.Conn) error {
 	fd, err := duplicate(sc)
 	if err != nil {
 		return err
 	}
 	ln.fd = fd
-	if err = r.prepareListener(ln); err == nil {
-		err = r.acceptor.add(ln)
+	if err = a.prepareListener(ln); err == nil {
+		err = a.add(ln)
 	}
 	if err != nil {
 		_ = unix.Close(fd)
@@ -202,7 +202,7 @@ func (r *Reactor) addListener(ln *listener, sc syscall.Conn) error {
 	return err
 }
 
-func (r *Reactor) prepareListener(ln *listener) (err error) {
+func (a *acceptor) prepareListener(ln *listener) (err error) {
 	domain, listening, err := streamSocket(ln.fd)
 	if err != nil {
 		return err
@@ -211,7 +211,7 @@ func (r *Reactor) prepareListener(ln *listener) (err error) {
 		return unix.EINVAL
 	}
 	if domain != unix.AF_UNIX {
-		opts := r.cfg.Socket.tcp()
+		opts := a.r.cfg.Socket.tcp()
 		if err = setOptions(ln.fd, opts); unsupported(err) {
 			ln.each, err = opts, nil
 		}

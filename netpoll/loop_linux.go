@@ -25,13 +25,13 @@ type loop struct {
 	replacing chan struct{}  // set from the end of easygo's goroutine, by a handler, until there is another; closed then
 
 	// Owned by easygo's goroutine from start on, and while replacing is set by the one that replaces it.
-	turn    Turn
-	yielded time.Time // when the scheduler last ran on this P
-	events  []unix.EpollEvent
-	fast    []uint32 // of a batch: ready inline connections
-	ears    []int    // of a batch: ready listeners
-	served  int      // fast[served:] has yet to be served
-	heard   int      // ears[heard:] has yet to be accepted from
+	turn           Turn
+	yielded        time.Time // when the scheduler last ran on this P
+	events         []unix.EpollEvent
+	fast           []uint32 // of a batch: ready inline connections
+	readyListeners []int    // of a batch: ready listeners
+	served         int      // fast[served:] has yet to be served
+	nextListener   int      // readyListeners[nextListener:] has yet to be accepted from
 }
 
 const loopEvents = 512
@@ -58,7 +58,7 @@ func (l *loop) start() error {
 	err := roomForTwo()
 	var ep *netpoll.Epoll
 	if err == nil {
-		ep, err = netpoll.EpollCreate(&netpoll.EpollConfig{OnWaitError: l.failed})
+		ep, err = netpoll.EpollCreate(&netpoll.EpollConfig{OnWaitError: l.reportFailure})
 	}
 	if err != nil {
 		return fmt.Errorf("netpoll: starting a loop: %w", err)
@@ -121,59 +121,11 @@ func (l *loop) stop() bool {
 	return true
 }
 
-// lost is deferred around all that easygo's goroutine does. Where a handler ends that goroutine
-// with runtime.Goexit, easygo gives up; another easygo is started, behind what was to be done.
-func (l *loop) lost() {
-	if !l.turn.serving {
-		return
-	}
-	if v := recover(); v != nil {
-		panic(v) // not the handler's, which are contained
-	}
-	l.turn.exited()
-	l.mu.Lock()
-	l.replacing = make(chan struct{})
-	l.mu.Unlock()
-	go l.turn.keep(l.replace) // awaited by end
-}
-
-// replace goes on with the batch, and starts easygo anew.
-func (l *loop) replace() {
-	l.serve()
-	l.mu.Lock()
-	ep := l.epoll
-	l.mu.Unlock()
-	_ = ep.Close() // its goroutine has ended; or end has been here
-	for wait := acceptBackoff; !l.restart(); wait = min(2*wait, acceptBackoffTo) {
-		select {
-		case <-time.After(wait):
-		case <-l.r.stop:
-		}
-	}
-}
-
-// restart reports whether the loop has been started, or is not to be.
-func (l *loop) restart() bool {
-	if !l.r.closing.Load() {
-		err := l.start()
-		if err != nil {
-			l.r.cfg.Logger.Error("starting an event loop again failed", "err", err)
-		}
-		return err == nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.epoll = nil
-	close(l.replacing)
-	l.replacing = nil
-	return true
-}
-
 func (l *loop) closeInner() { _ = unix.Close(l.inner) }
 
-// failed is called when easygo's epoll_wait fails for good: nothing would ever be read again,
+// reportFailure is called when easygo's epoll_wait fails for good: nothing would ever be read again,
 // and a supervisor has to start the process anew.
-func (l *loop) failed(err error) {
+func (l *loop) reportFailure(err error) {
 	l.r.cfg.Logger.Error("event loop failed", "err", err)
 	panic(fmt.Sprintf("netpoll: epoll_wait: %v", err))
 }
@@ -236,12 +188,12 @@ func (l *loop) batch(events []unix.EpollEvent) (handed bool) {
 	st.events.Add(uint64(len(events)))
 	var slow list
 	fast := l.fast[:0]
-	l.ears = l.ears[:0]
-	l.served, l.heard = 0, 0
+	l.readyListeners = l.readyListeners[:0]
+	l.served, l.nextListener = 0, 0
 	for i := range events {
 		ev := &events[i]
 		if ev.Fd >= listenerTag {
-			l.ears = append(l.ears, int(ev.Fd&^listenerTag))
+			l.readyListeners = append(l.readyListeners, int(ev.Fd&^listenerTag))
 			continue
 		}
 		index := uint32(ev.Fd)
@@ -284,7 +236,7 @@ func (l *loop) batch(events []unix.EpollEvent) (handed bool) {
 	}
 	l.fast = fast
 	handed = slow.n > 0
-	r.dispatch(slow)
+	r.pool.dispatch(slow)
 	l.serve()
 	return handed
 }
@@ -296,9 +248,9 @@ func (l *loop) serve() {
 		l.served++
 		l.turn.run(index)
 	}
-	for l.heard < len(l.ears) {
-		n := l.ears[l.heard]
-		l.heard++
+	for l.nextListener < len(l.readyListeners) {
+		n := l.readyListeners[l.nextListener]
+		l.nextListener++
 		l.r.acceptor.serve(l, n)
 	}
 }

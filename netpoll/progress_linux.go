@@ -61,7 +61,7 @@ func (t *Turn) queueMoved() (since time.Duration, ok bool) {
 	if t.s.queue == 0 {
 		return 0, false
 	}
-	return Since(t.r.output.queues.At(t.s.queue-1).moved.Load(), t.r.now.Load()), true
+	return Since(t.r.output.queues.At(t.s.queue-1).moved.Load(), t.r.Now()), true
 }
 
 // acknowledgement is what a socket knows of its peer's.

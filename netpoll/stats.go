@@ -101,7 +101,7 @@ func (r *Reactor) Stats() Stats {
 		MaxConns:        r.cfg.MaxConns,
 		Refused:         int(r.refused.Load()),
 		Loops:           len(r.loops),
-		Workers:         len(r.workers),
+		Workers:         len(r.pool.workers),
 		Accepted:        r.stats.accepted.Load(),
 		Closed:          r.stats.closed.Load(),
 		CutOff:          r.stats.cutOff.Load(),
@@ -138,7 +138,7 @@ func (r *Reactor) Stats() Stats {
 		}
 		t.stats.wait.Snapshot(waitBounds, &s.QueueWait)
 	}
-	for _, w := range r.workers {
+	for _, w := range r.pool.workers {
 		s.QueueLen += int(w.waiting.Load())
 	}
 	return s

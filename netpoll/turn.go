@@ -1,8 +1,6 @@
 package netpoll
 
 import (
-	"fmt"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -81,7 +79,7 @@ func (t *Turn) SetInline(yes bool) {
 
 // SetDeadline asks for a turn with the reason Deadline after d, counted by the clock that
 // Reactor.Advance advances; 0 withdraws it. A connection has one deadline.
-func (t *Turn) SetDeadline(d time.Duration) { t.r.setDue(t.c, d) }
+func (t *Turn) SetDeadline(d time.Duration) { t.r.timers.set(t.c, d) }
 
 // Pause stops reading input, until Resume. What arrives meanwhile stays in the kernel, which
 // slows the peer down. An orderly end of the input is not seen meanwhile, a reset is.
@@ -112,7 +110,7 @@ func (t *Turn) CloseFlushed(linger bool) {
 	}
 	s.drain = drainMax
 	t.setFinal()
-	t.r.setDue(t.c, t.r.cfg.CloseTimeout)
+	t.r.timers.set(t.c, t.r.cfg.CloseTimeout)
 }
 
 // Abort closes the connection at the end of this turn, and refuses to send from now on. What is
@@ -152,52 +150,6 @@ func (t *Turn) run(index uint32) {
 	}
 	t.attach(MakeConn(index, gen), s)
 	t.serve(why)
-}
-
-// keep runs f, in which t serves connections. Where a handler ends the goroutine with
-// runtime.Goexit, another one finishes the turn and runs f from its beginning: what f has yet to
-// do does not stand on its stack.
-func (t *Turn) keep(f func()) {
-	over := false
-	defer func() {
-		if over {
-			return
-		}
-		if v := recover(); v != nil {
-			panic(v) // not the handler's, which are contained
-		}
-		t.exited()
-		go t.keep(f)
-	}()
-	if t.serving {
-		t.uncork()
-		t.finish(0)
-	}
-	f()
-	over = true
-}
-
-// exited is contain for a handler that has called runtime.Goexit, which nothing can stop: the
-// turn is left to another goroutine.
-func (t *Turn) exited() {
-	if !t.serving {
-		return
-	}
-	t.Abort(ErrPanic)
-	t.r.stats.panics.Add(1)
-	t.r.cfg.Logger.Error("serving a connection called runtime.Goexit", "stack", string(debug.Stack()))
-}
-
-// contain is deferred around all that a handler does. A fault in it costs the connection that
-// it happened on, and nobody else.
-func (t *Turn) contain() {
-	v := recover()
-	if v == nil {
-		return
-	}
-	t.r.stats.panics.Add(1)
-	t.r.cfg.Logger.Error("serving a connection panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-	t.Abort(ErrPanic)
 }
 
 func (t *Turn) attach(c Conn, s *slot) {
@@ -252,7 +204,7 @@ func (t *Turn) handle(why Reason) (more Reason) {
 		if s.oflags&oPaused != 0 {
 			note |= why & HangUp // which the handler does not come to read
 		}
-		if note != 0 && !t.over() {
+		if note != 0 && !t.finished() {
 			t.notice(note)
 		}
 	}
@@ -262,8 +214,8 @@ func (t *Turn) handle(why Reason) (more Reason) {
 	return more
 }
 
-// over reports whether the handler is to get no more calls but Closed.
-func (t *Turn) over() bool {
+// finished reports whether the handler is to get no more calls but Closed.
+func (t *Turn) finished() bool {
 	return t.done != nil || t.s.oflags&oClosing != 0 || t.r.closing.Load()
 }
 
@@ -298,11 +250,7 @@ func (t *Turn) excused() bool {
 // none. Who does not hold it against a peer that has sent more than there was time for must have a bound for
 // that: the peer may go on for ever.
 func (t *Turn) Overdue() time.Duration {
-	due := t.r.dues.At(t.c.Index()).Load()
-	if due == 0 {
-		return -1
-	}
-	return Since(due, t.r.now.Load())
+	return t.r.timers.overdue(t.c)
 }
 
 // stalled reports whether the queue has not moved for too long, this turn's flush included: the
@@ -314,7 +262,7 @@ func (t *Turn) stalled() bool {
 		return false
 	}
 	moved := t.r.output.queues.At(t.s.queue - 1).moved.Load()
-	return Since(moved, t.r.now.Load()) >= t.r.cfg.WriteStall
+	return Since(moved, t.r.Now()) >= t.r.cfg.WriteStall
 }
 
 // choked reports whether so much output waits that the connection is not to be read. It looks
@@ -337,7 +285,7 @@ func (t *Turn) read() (more Reason) {
 	s, r := t.s, t.r
 	for budget := r.cfg.TurnBytes; ; {
 		switch {
-		case t.over():
+		case t.finished():
 			return 0
 		case s.oflags&oPaused != 0 && s.oflags&oBroken != 0:
 			t.done = t.pendingError() // nobody would read it otherwise
@@ -390,7 +338,7 @@ func (t *Turn) receive() (int, unix.Errno) {
 	return recvBytes(t.s.fd, t.buf)
 }
 
-func (t *Turn) closed() {
+func (t *Turn) notifyClosed() {
 	defer t.contain()
 	t.r.handler.Closed(t, t.done)
 }
@@ -401,7 +349,7 @@ func (t *Turn) finish(more Reason) {
 	c, s, r := t.c, t.s, t.r
 	if t.done == nil {
 		if s.end(more) {
-			r.enlist(c.Index())
+			r.pool.enlist(c.Index())
 		}
 		t.serving = false
 		return
@@ -415,12 +363,12 @@ func (t *Turn) finish(more Reason) {
 	t.setFinal()
 	if s.oflags&oOpened != 0 {
 		s.oflags &^= oOpened // the last call
-		t.closed()
+		t.notifyClosed()
 	}
 	if s.oflags&oAdopted != 0 {
 		r.adopted.remove(c)
 	}
-	r.setDue(c, 0)
+	r.timers.set(c, 0)
 	s.wmu.Lock()
 	fd := s.fd
 	s.fd = -1

@@ -13,7 +13,7 @@ import (
 )
 
 // listenUnix adds a unix socket.
-func (r *Reactor) listenUnix(path string, backlog int) (net.Addr, error) {
+func (a *acceptor) listenUnix(path string, backlog int) (net.Addr, error) {
 	hasFile := path != "" && !strings.HasPrefix(path, "@")
 	if hasFile {
 		unlock, err := lockDir(filepath.Dir(path))
@@ -37,7 +37,7 @@ func (r *Reactor) listenUnix(path string, backlog int) (net.Addr, error) {
 			return nil, err
 		}
 	}
-	if err := r.addListener(own, ln); err != nil {
+	if err := a.addListener(own, ln); err != nil {
 		return nil, err
 	}
 	ln.SetUnlinkOnClose(false) // the net.Listener is closed, the socket lives on

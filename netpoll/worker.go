@@ -178,8 +178,8 @@ func (w *worker) run() {
 // fetch takes the next batch, the worker's own or another's.
 func (w *worker) fetch() bool {
 	n := w.take(w, w.batch[:])
-	for i := 1; n == 0 && i < len(w.r.workers); i++ {
-		n = w.take(w.r.workers[(int(w.turn.id)+i)%len(w.r.workers)], w.batch[:])
+	for i := 1; n == 0 && i < len(w.r.pool.workers); i++ {
+		n = w.take(w.r.pool.workers[(int(w.turn.id)+i)%len(w.r.pool.workers)], w.batch[:])
 	}
 	if n == 0 {
 		return false
@@ -208,55 +208,63 @@ func (w *worker) sleep() bool {
 	}
 }
 
+// pool is the workers of a reactor.
+type pool struct {
+	r       *Reactor
+	workers []*worker
+	next    atomic.Uint32 // where choose begins to look
+}
+
 // dispatch spreads a batch over the workers: a small one goes to one worker, so that only
 // one is woken, a large one is cut into as many parts as there are workers. Sleeping
 // workers come first, since a busy one may be held up by a slow handler.
-func (r *Reactor) dispatch(l list) {
+func (p *pool) dispatch(l list) {
 	if l.n == 0 {
 		return
 	}
 	now := time.Now()
-	parts := min(len(r.workers), (l.n+takeMax-1)/takeMax)
+	parts := min(len(p.workers), (l.n+takeMax-1)/takeMax)
 	for parts > 1 {
 		part := list{}
 		for range l.n / parts {
 			index := l.head - 1
-			l.head = r.slots.At(index).next
+			l.head = p.r.slots.At(index).next
 			l.n--
-			part.push(r, index)
+			part.push(p.r, index)
 		}
-		r.nextWorker().push(part, now)
+		p.choose().push(part, now)
 		parts--
 	}
-	r.nextWorker().push(l, now)
+	p.choose().push(l, now)
 }
 
-func (r *Reactor) nextWorker() *worker {
-	n := uint32(len(r.workers))
-	first := r.robin.Add(1)
+// choose returns a worker that sleeps, or else the next one in turn.
+func (p *pool) choose() *worker {
+	n := uint32(len(p.workers))
+	first := p.next.Add(1)
 	for i := range n {
-		if w := r.workers[(first+i)%n]; w.idle.Load() {
+		if w := p.workers[(first+i)%n]; w.idle.Load() {
 			return w
 		}
 	}
-	return r.workers[first%n]
+	return p.workers[first%n]
 }
 
 // enlist puts one connection, whose word is queued, at the tail of a worker's list.
-func (r *Reactor) enlist(index uint32) {
+func (p *pool) enlist(index uint32) {
 	var l list
-	l.push(r, index)
-	r.nextWorker().push(l, time.Now())
+	l.push(p.r, index)
+	p.choose().push(l, time.Now())
 }
 
 // nudge wakes a sleeping worker when another one has connections waiting: the backstop for
 // a worker that is held up with a list behind it. Called by every Sweep.
-func (r *Reactor) nudge() {
-	for _, w := range r.workers {
+func (p *pool) nudge() {
+	for _, w := range p.workers {
 		if w.waiting.Load() == 0 {
 			continue
 		}
-		for _, v := range r.workers {
+		for _, v := range p.workers {
 			if v.idle.Load() {
 				v.push(list{}, time.Time{})
 				break
