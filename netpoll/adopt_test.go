@@ -8,10 +8,10 @@ import (
 	"net/netip"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 )
 
@@ -107,13 +107,8 @@ func TestAdoptSilent(t *testing.T) {
 	if _, err := r.Adopt(netpoll.Socket{FD: fds[0], Value: 7, Unsent: []byte("first")}); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case v := <-opened:
-		if v != 7 {
-			t.Errorf("value %v, want 7", v)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("Opened was not called")
+	if v := wstest.Receive(t, opened, "the call of Opened"); v != 7 {
+		t.Errorf("value %v, want 7", v)
 	}
 	p := make([]byte, 10)
 	if n, err := unix.Read(fds[1], p); err != nil || string(p[:n]) != "first" {
@@ -132,7 +127,7 @@ func TestAdoptRefused(t *testing.T) {
 		"full, no spare": {netpoll.Config{MaxConns: 1, Spare: 1}, func(t *testing.T, r *netpoll.Reactor, addr string) {
 			talk(t, dial(t, addr))
 			dial(t, addr)
-			eventually(t, "the spare is taken", func() bool { return r.Stats().Refused == 1 })
+			wstest.Eventually(t, func() bool { return r.Stats().Refused == 1 }, "the spare is taken")
 		}, netpoll.ErrFull},
 		"stopped": {netpoll.Config{}, func(_ *testing.T, r *netpoll.Reactor, _ string) { r.StopAccepting() }, netpoll.ErrStopped},
 		"closed":  {netpoll.Config{}, func(_ *testing.T, r *netpoll.Reactor, _ string) { r.Close() }, netpoll.ErrReactorClosed},

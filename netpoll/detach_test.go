@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 )
 
@@ -84,10 +85,10 @@ func TestDetachLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := make([]byte, 5)
-	eventually(t, "the socket has what was sent", func() bool {
+	wstest.Eventually(t, func() bool {
 		_, err := unix.Read(so.FD, p)
 		return err == nil
-	})
+	}, "the socket has what was sent")
 	if after := r.Stats().Events; string(p) != "later" || after != batches {
 		t.Errorf("read %q; %d events before, %d after", p, batches, after)
 	}

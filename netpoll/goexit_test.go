@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 )
 
@@ -149,11 +150,11 @@ func TestGoexitIsContained(t *testing.T) {
 						if err != nil && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EINVAL) {
 							t.Errorf("read %q, %v", got, err)
 						}
-						eventually(t, "the connection is closed", func() bool { return r.Stats().Closed == 2*round+1 })
+						wstest.Eventually(t, func() bool { return r.Stats().Closed == 2*round+1 }, "the connection is closed")
 						h.fail("")
 						talk(t, good)
 						good.Close()
-						eventually(t, "the other one is closed", func() bool { return r.Stats().Closed == 2*round+2 })
+						wstest.Eventually(t, func() bool { return r.Stats().Closed == 2*round+2 }, "the other one is closed")
 					}
 					if n := r.Stats().Panics; n < 5 || name == "goexit" && n != 5 {
 						t.Errorf("%d panics counted", n)
@@ -258,7 +259,7 @@ func TestGoexitLosesNothing(t *testing.T) {
 				}
 			}
 			if place == "worker" {
-				eventually(t, "all wait for the worker", func() bool { return r.Stats().QueueLen == n })
+				wstest.Eventually(t, func() bool { return r.Stats().QueueLen == n }, "all wait for the worker")
 			}
 			late := dial(t, addr) // and a listener, behind the connections
 			close(gate)
@@ -294,8 +295,8 @@ func TestGoexitWhileAccepting(t *testing.T) {
 	for range 100 {
 		knock(t, addr)
 	}
-	eventually(t, "all have been opened", func() bool { return opened.Load() == 100 })
-	eventually(t, "half of them are closed", func() bool { return r.Stats().Closed == 50 })
+	wstest.Eventually(t, func() bool { return opened.Load() == 100 }, "all have been opened")
+	wstest.Eventually(t, func() bool { return r.Stats().Closed == 50 }, "half of them are closed")
 	if st := r.Stats(); st.Conns != 50 || st.Panics != 50 {
 		t.Errorf("%d connections, %d panics", st.Conns, st.Panics)
 	}
@@ -371,7 +372,7 @@ func TestCloseUnderGoexits(t *testing.T) {
 						}
 					})
 				}
-				eventually(t, "handlers fail", func() bool { return r.Stats().Panics > 3 })
+				wstest.Eventually(t, func() bool { return r.Stats().Panics > 3 }, "handlers fail")
 				if err := r.Close(); err != nil {
 					t.Error(err)
 				}
@@ -405,7 +406,7 @@ func TestGoexitWithoutDescriptors(t *testing.T) {
 	if _, err := bad.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the loop cannot be started", func() bool { return l.has("starting an event loop again failed") })
+	wstest.Eventually(t, func() bool { return l.has("starting an event loop again failed") }, "the loop cannot be started")
 	restore()
 	talk(t, good)
 	talk(t, dial(t, addr))
@@ -431,7 +432,7 @@ func TestCloseWhileALoopIsMissing(t *testing.T) {
 	if _, err := bad.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the loop cannot be started", func() bool { return l.has("starting an event loop again failed") })
+	wstest.Eventually(t, func() bool { return l.has("starting an event loop again failed") }, "the loop cannot be started")
 	began := time.Now()
 	if err := r.Close(); err != nil {
 		t.Error(err)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 )
 
@@ -195,7 +196,7 @@ func TestDescriptorZero(t *testing.T) {
 		t.Error("the reactor does not know its connection")
 	}
 	tick(r, 2*time.Second)
-	eventually(t, "the deadline is told of", func() bool { return len(due) > 0 })
+	wstest.Eventually(t, func() bool { return len(due) > 0 }, "the deadline is told of")
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
@@ -239,7 +240,7 @@ func TestDeadlineOfOneWhoSendsAllTheTime(t *testing.T) {
 	for range 100 {
 		seen := reads.Load()
 		tick(r, 100*time.Millisecond)
-		eventually(t, "it had turns, or is gone", func() bool { return reads.Load() > seen+2 || len(told) > 0 })
+		wstest.Eventually(t, func() bool { return reads.Load() > seen+2 || len(told) > 0 }, "it had turns, or is gone")
 		if len(told) == 0 {
 			continue
 		}
@@ -298,7 +299,7 @@ func TestCloseWaitsForWhoReads(t *testing.T) {
 					break
 				}
 				tick(r, timeout) // its turn sends what there is room for by now, and sees
-				eventually(t, "the deadline is seen", func() bool { return !r.Due(c) || r.At(c.Index()) != c })
+				wstest.Eventually(t, func() bool { return !r.Due(c) || r.At(c.Index()) != c }, "the deadline is seen")
 				if periods++; periods > 100 {
 					t.Fatal("it does not end")
 				}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"testing"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 )
 
@@ -47,7 +48,7 @@ func TestSteadyReaderIsNotSlow(t *testing.T) {
 		read <- err
 	}()
 	for range messages - 2 {
-		eventually(t, "the queue is below its mark", func() bool { return r.Queued(id) < 1<<20 })
+		wstest.Eventually(t, func() bool { return r.Queued(id) < 1<<20 }, "the queue is below its mark")
 		if err := r.Send(id, netpoll.Message{Body: make([]byte, size)}); err != nil {
 			t.Fatal(err)
 		}

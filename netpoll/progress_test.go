@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 )
 
@@ -62,16 +63,16 @@ func TestCloseWaitsForProgress(t *testing.T) {
 	if err := r.Wake(id); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the connection is closing", func() bool { return len(do) == 0 })
+	wstest.Eventually(t, func() bool { return len(do) == 0 }, "the connection is closing")
 	for range size / step {
 		before := r.Unacked(id)
 		if _, err := io.CopyN(io.Discard, c, step); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "bytes are acknowledged", func() bool { return r.Unacked(id) < before })
+		wstest.Eventually(t, func() bool { return r.Unacked(id) < before }, "bytes are acknowledged")
 		turns := turnsOf(r)
 		tick(r, 6*time.Second)
-		eventually(t, "the deadline has been looked at", func() bool { return turnsOf(r) > turns })
+		wstest.Eventually(t, func() bool { return turnsOf(r) > turns }, "the deadline has been looked at")
 		select {
 		case err := <-closed:
 			t.Fatalf("cut off while the peer reads: %v", err)
@@ -110,7 +111,7 @@ func TestCloseWithoutProgress(t *testing.T) {
 			if err := r.Wake(id); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the connection is closing", func() bool { return len(do) == 0 })
+			wstest.Eventually(t, func() bool { return len(do) == 0 }, "the connection is closing")
 			deadline := time.Now().Add(30 * time.Second)
 			for cut := false; !cut; {
 				tick(r, 6*time.Second)
@@ -153,13 +154,13 @@ func TestProgress(t *testing.T) {
 	if err := r.Send(id, netpoll.Message{Body: make([]byte, 50<<10)}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the peer's window is shut", func() bool { return !ask() })
+	wstest.Eventually(t, func() bool { return !ask() }, "the peer's window is shut")
 	for range 3 {
 		before := r.Unacked(id)
 		if _, err := io.CopyN(io.Discard, c, 10<<10); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "bytes are acknowledged", func() bool { return r.Unacked(id) < before })
+		wstest.Eventually(t, func() bool { return r.Unacked(id) < before }, "bytes are acknowledged")
 		if !ask() {
 			t.Error("bytes have been acknowledged, want progress")
 		}
@@ -167,7 +168,7 @@ func TestProgress(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, c, 20<<10); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all is acknowledged", func() bool { return r.Unacked(id) == 0 })
+	wstest.Eventually(t, func() bool { return r.Unacked(id) == 0 }, "all is acknowledged")
 	if !ask() {
 		t.Error("the last bytes have been acknowledged, want progress")
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"io"
 	"net"
-	"runtime"
 	"testing"
 	"time"
 
@@ -56,16 +55,6 @@ func start(t *testing.T, cfg netpoll.Config, h netpoll.Handler) (*netpoll.Reacto
 func tick(r *netpoll.Reactor, d time.Duration) {
 	r.Advance(d)
 	r.Sweep(0, 1)
-}
-
-// eventually waits until cond holds.
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !cond(); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s until %s", what)
-		}
-	}
 }
 
 func dial(t *testing.T, addr string) *net.TCPConn {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 )
 
@@ -33,14 +34,10 @@ func TestCloseUnderFlood(t *testing.T) {
 					}
 				})
 			}
-			eventually(t, "the flood is on", func() bool { return read.Load() > 1<<20 })
+			wstest.Eventually(t, func() bool { return read.Load() > 1<<20 }, "the flood is on")
 			closed := make(chan struct{})
 			go func() { r.Close(); close(closed) }()
-			select {
-			case <-closed:
-			case <-time.After(5 * time.Second):
-				t.Fatal("Close does not end while clients send")
-			}
+			wstest.Receive(t, closed, "the end of Close while clients send")
 			writers.Wait()
 		})
 	}

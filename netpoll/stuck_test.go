@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 )
 
@@ -123,7 +124,7 @@ func TestCloseLeavesWhatIsStuck(t *testing.T) {
 			for _, c := range append(clients, stuck...) {
 				c.Close()
 			}
-			eventually(t, "no descriptor is left open", func() bool { return openFDs() <= before })
+			wstest.Eventually(t, func() bool { return openFDs() <= before }, "no descriptor is left open")
 		})
 	}
 }
@@ -361,13 +362,13 @@ func TestCloseStopsInABatch(t *testing.T) {
 				write(t, c, "stuck")
 			}
 			if place == "worker" {
-				eventually(t, "all wait for the worker", func() bool { return r.Stats().QueueLen == 5 })
+				wstest.Eventually(t, func() bool { return r.Stats().QueueLen == 5 }, "all wait for the worker")
 			}
 			gate <- struct{}{}
 			<-held
 			errs := make(chan error)
 			go func() { errs <- r.Close() }()
-			eventually(t, "Close has begun", r.Closing)
+			wstest.Eventually(t, r.Closing, "Close has begun")
 			gate <- struct{}{}
 			if err := <-errs; err != nil {
 				t.Error(err)
@@ -417,11 +418,11 @@ func TestCloseWaitsForTheReplacement(t *testing.T) {
 				<-held
 				write(t, b, "goexit")
 				if place == "worker" {
-					eventually(t, "it waits for the worker", func() bool { return r.Stats().QueueLen == 1 })
+					wstest.Eventually(t, func() bool { return r.Stats().QueueLen == 1 }, "it waits for the worker")
 				}
 				write(t, c, "stuck")
 				if place == "worker" {
-					eventually(t, "both wait for the worker", func() bool { return r.Stats().QueueLen == 2 })
+					wstest.Eventually(t, func() bool { return r.Stats().QueueLen == 2 }, "both wait for the worker")
 				}
 				gate <- struct{}{}
 				<-held // on the goroutine that replaces the first
@@ -430,7 +431,7 @@ func TestCloseWaitsForTheReplacement(t *testing.T) {
 				}
 				errs := make(chan error, 1)
 				go func() { errs <- r.Close() }()
-				eventually(t, "Close has begun", r.Closing)
+				wstest.Eventually(t, r.Closing, "Close has begun")
 				if late {
 					if err := <-errs; !errors.Is(err, netpoll.ErrHandlerStuck) {
 						t.Errorf("Close: %v", err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 
+	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 )
 
@@ -42,10 +43,10 @@ func TestSendUrgent(t *testing.T) {
 		if place := readUrgent(t, c, messages, urgent); place < 0 || place > messages-50 {
 			t.Errorf("round %d: the urgent message came in place %d of %d, want it far before the end", round, place, messages)
 		}
-		eventually(t, "the queue is empty", func() bool {
+		wstest.Eventually(t, func() bool {
 			st := r.Stats()
 			return r.Queued(id) == 0 && st.QueueBytes == 0 && st.QueueMessages == 0
-		})
+		}, "the queue is empty")
 	}
 }
 
@@ -103,8 +104,8 @@ func TestSendUrgentAlone(t *testing.T) {
 		t.Errorf("zero Conn: %v", err)
 	}
 	c.Close()
-	eventually(t, "the queue is given back", func() bool {
+	wstest.Eventually(t, func() bool {
 		st := r.Stats()
 		return st.Conns == 0 && st.QueueBytes == 0 && st.QueueMessages == 0
-	})
+	}, "the queue is given back")
 }

@@ -14,13 +14,9 @@ import (
 // ended fails the test unless a context ends, with the cause of a session that has.
 func ended(t *testing.T, ctx context.Context) {
 	t.Helper()
-	select {
-	case <-ctx.Done():
-		if cause := context.Cause(ctx); !errors.Is(cause, session.ErrClosed) {
-			t.Errorf("the context ended with %v, want ErrClosed", cause)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("the context has not ended within 30 s")
+	wstest.Receive(t, ctx.Done(), "the end of the context")
+	if cause := context.Cause(ctx); !errors.Is(cause, session.ErrClosed) {
+		t.Errorf("the context ended with %v, want ErrClosed", cause)
 	}
 }
 
@@ -43,7 +39,7 @@ func TestContextOfBlockingCall(t *testing.T) {
 					close(began)
 					select {
 					case <-ctx.Done():
-					case <-time.After(30 * time.Second):
+					case <-time.After(wstest.Patience):
 					}
 					returned <- ctx
 				},
@@ -94,7 +90,7 @@ func TestContextOfUpgrade(t *testing.T) {
 			close(asked)
 			select {
 			case <-u.Context.Done():
-			case <-time.After(30 * time.Second):
+			case <-time.After(wstest.Patience):
 			}
 			returned <- u.Context.Err()
 			return nil

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"runtime"
@@ -81,11 +82,7 @@ func TestGoexitLeavesNothing(t *testing.T) {
 				_ = s.SetValue("ann's")
 				_ = s.Join("room")
 				tt.end(c)
-				select {
-				case <-closed:
-				case <-time.After(10 * time.Second):
-					t.Fatal("no OnClose")
-				}
+				wstest.Receive(t, closed, "the call of OnClose")
 				wstest.Becomes(t, func() int { return srv.Stats().Conns }, 0, "open connections")
 				if st := srv.Stats(); st.Sessions != 0 || st.Channels.Subscriptions != 0 || srv.MemberCount("room") != 0 {
 					t.Fatalf("%d sessions, %d subscriptions, %d members are left", st.Sessions, st.Channels.Subscriptions, srv.MemberCount("room"))
@@ -176,11 +173,7 @@ func TestGoexitOnMembership(t *testing.T) {
 			}
 		}
 		for range channels {
-			select {
-			case <-told:
-			case <-time.After(10 * time.Second):
-				t.Fatalf("change %d is not told of", i)
-			}
+			wstest.Receive(t, told, fmt.Sprintf("word of change %d", i))
 		}
 	}
 	if n := srv.Stats().HandlerPanics; n == 0 {

@@ -191,11 +191,7 @@ func TestServeHTTPContext(t *testing.T) {
 	if user := r.Context().Value(userKey{}); user != "alice" {
 		t.Errorf("user %v in the context, want alice", user)
 	}
-	select {
-	case <-r.Context().Done():
-	case <-time.After(30 * time.Second):
-		t.Error("the context has not ended with the handshake")
-	}
+	wstest.Receive(t, r.Context().Done(), "the end of the context, with that of the handshake")
 }
 
 // Requests that come during Shutdown get 503. Each of those before it gets 101 or 503, and those that

@@ -38,13 +38,8 @@ func listener(t *testing.T) net.Listener {
 
 func wantServerClosed(t *testing.T, returned <-chan error) {
 	t.Helper()
-	select {
-	case err := <-returned:
-		if !errors.Is(err, session.ErrServerClosed) {
-			t.Errorf("returned %v, want ErrServerClosed", err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("did not return within 30 s after the server ended")
+	if err := wstest.Receive(t, returned, "the end of Serve after that of the server"); !errors.Is(err, session.ErrServerClosed) {
+		t.Errorf("returned %v, want ErrServerClosed", err)
 	}
 }
 

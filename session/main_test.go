@@ -45,13 +45,8 @@ type ends chan session.CloseInfo
 
 func (e ends) want(t *testing.T, want session.CloseInfo) {
 	t.Helper()
-	select {
-	case got := <-e:
-		if got != want {
-			t.Fatalf("OnClose(%+v), want %+v", got, want)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("OnClose was not called")
+	if got := wstest.Receive(t, e, "the call of OnClose"); got != want {
+		t.Fatalf("OnClose(%+v), want %+v", got, want)
 	}
 }
 

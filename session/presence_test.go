@@ -40,15 +40,11 @@ func TestOnMembership(t *testing.T) {
 	}
 	want := func(w session.MembershipChange) {
 		t.Helper()
-		select {
-		case got := <-changes:
-			slices.Sort(got.Joined)
-			slices.Sort(w.Joined)
-			if fmt.Sprint(got) != fmt.Sprint(w) {
-				t.Fatalf("%+v, want %+v", got, w)
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatalf("nothing, want %+v", w)
+		got := wstest.Receive(t, changes, fmt.Sprintf("%+v", w))
+		slices.Sort(got.Joined)
+		slices.Sort(w.Joined)
+		if fmt.Sprint(got) != fmt.Sprint(w) {
+			t.Fatalf("%+v, want %+v", got, w)
 		}
 	}
 	check(ss[1].SetUser("bob"))

@@ -2,7 +2,6 @@ package hub_test
 
 import (
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -41,16 +40,6 @@ func join(t testing.TB, r *hub.Registry, channel string, subs []hub.Subscription
 	for i := range subs {
 		if joined, err := r.Join(number(i), &subs[i], channel, 10); !joined || err != nil {
 			t.Fatalf("Join of member %d to %q: %v, %v, want true, nil", i, channel, joined, err)
-		}
-	}
-}
-
-// eventually waits until ok reports true.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }
