@@ -16,28 +16,28 @@ type Failure struct {
 }
 
 // reportFailure tells of a handshake that did not lead to a session.
-func (t *turn) reportFailure(status int, err error) {
-	s := t.srv
+func (a admission) reportFailure(status int, err error) {
+	s := a.srv
 	if s.cfg.AccessLog == nil && s.cfg.OnFail == nil {
 		return
 	}
-	f := Failure{RemoteAddr: s.tr.Peer(t.c), Status: status, Err: err}
-	if t.request != nil {
-		f.Request = t.request.Request
+	f := Failure{RemoteAddr: s.tr.Peer(a.c), Status: status, Err: err}
+	if a.request != nil {
+		f.Request = a.request.Request
 	}
 	if s.cfg.AccessLog != nil {
-		t.session().access("handshake", accessAttrs(f.RemoteAddr, f.Request, status))
+		a.session().access("handshake", accessAttrs(f.RemoteAddr, f.Request, status))
 	}
 	if s.cfg.OnFail != nil && (status == statusAborted || status >= 300) {
-		defer func() { s.panicked(t.c, recover()) }()
+		defer func() { s.panicked(a.c, recover()) }()
 		s.cfg.OnFail(f)
 	}
 }
 
 // aborted counts a client that left before its request was answered, or said nothing.
-func (t *turn) aborted() {
-	t.srv.stats.handshake(statusAborted)
-	t.reportFailure(statusAborted, nil)
+func (a admission) aborted() {
+	a.srv.stats.handshake(statusAborted)
+	a.reportFailure(statusAborted, nil)
 }
 
 // accessAttrs returns what the access log says of a handshake. The query is not said: it may hold a

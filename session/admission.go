@@ -8,13 +8,15 @@ import (
 	"wsgateway/wsproto"
 )
 
-// Admission is the way of a request to its one answer:
+// admission is a turn of a client that has not been upgraded. Its steps are the way of a request to its one
+// answer:
 //
 //	head complete -> parsed -> route -> checks -> decision -> answer
 //
 // A request that arrives in one piece, as nearly all do, is judged where it lies, in the buffer of the turn.
 // It moves (see pendingRequest) where its route's functions must not be called by this goroutine: from a loop to
 // a worker, or to the pool for calls that may block. It is never parsed again.
+type admission struct{ *turn }
 
 // request is a complete and correct request, with the route that it is for.
 type request struct {
@@ -37,81 +39,81 @@ func (r *request) release() {
 }
 
 // handshake takes bytes of a client that has not been upgraded.
-func (t *turn) handshake(p []byte) {
+func (a admission) handshake(p []byte) {
 	seen := 0
-	if pt := t.partial(); pt != nil {
-		room := t.srv.cfg.Head.MaxBytes + 1 - len(pt.head) // one more shows that it is too long
-		head, err := t.srv.bufs.Grow(pt.head, min(len(p), room))
+	if pt := a.partial(); pt != nil {
+		room := a.srv.cfg.Head.MaxBytes + 1 - len(pt.head) // one more shows that it is too long
+		head, err := a.srv.bufs.Grow(pt.head, min(len(p), room))
 		if err != nil {
-			t.refuse(wsproto.ErrOverloaded)
+			a.refuse(wsproto.ErrOverloaded)
 			return
 		}
 		p = append(head, p[:min(len(p), room)]...)
 		pt.head, seen = p, pt.seen
 	}
-	n, err := wsproto.HeadEnd(p, seen, &t.srv.cfg.Head)
+	n, err := wsproto.HeadEnd(p, seen, &a.srv.cfg.Head)
 	switch {
 	case err != nil:
-		t.refuse(err)
+		a.refuse(err)
 	case n > 0:
-		t.admit(p, n)
+		a.admit(p, n)
 	default:
-		t.awaitHead(p)
+		a.awaitHead(p)
 	}
 }
 
 // awaitHead keeps a request that is incomplete.
-func (t *turn) awaitHead(p []byte) {
-	pt := t.partial()
+func (a admission) awaitHead(p []byte) {
+	pt := a.partial()
 	if pt == nil {
-		head, err := t.srv.bufs.Grow(nil, len(p))
+		head, err := a.srv.bufs.Grow(nil, len(p))
 		if err != nil {
-			t.refuse(wsproto.ErrOverloaded)
+			a.refuse(wsproto.ErrOverloaded)
 			return
 		}
-		pt = t.newPartial()
+		pt = a.newPartial()
 		pt.head = append(head, p...)
 	}
 	pt.seen = len(p)
 }
 
 // admit judges a request whose head, p[:n], is complete.
-func (t *turn) admit(p []byte, n int) {
-	req := &t.state.req
-	err := wsproto.ParseRequest(p[:n], &t.srv.cfg.Head, req)
-	t.headMethod = string(req.Method) == "HEAD"
+func (a admission) admit(p []byte, n int) {
+	req := &a.state.req
+	err := wsproto.ParseRequest(p[:n], &a.srv.cfg.Head, req)
+	a.headMethod = string(req.Method) == "HEAD"
 	if err != nil {
-		t.refuse(err)
+		a.refuse(err)
 		return
 	}
-	r := &t.state.request
+	r := &a.state.request
 	*r = request{Request: req}
-	if pt := t.partial(); pt != nil {
+	if pt := a.partial(); pt != nil {
 		r.http = pt.http
 	}
-	t.request = r
+	a.request = r
 	if n < len(p) {
 		// A client must wait for the answer (RFC 6455 §4.1). What comes before it may be
 		// a smuggled second request.
-		t.refuse(wsproto.ErrEarlyData)
+		a.refuse(wsproto.ErrEarlyData)
 		return
 	}
-	if r.route, err = t.srv.table.routes.find(req); err != nil {
-		t.refuse(err)
+	if r.route, err = a.srv.table.routes.find(req); err != nil {
+		a.refuse(err)
 		return
 	}
 	r.holds = true
 	defer r.release() // unless it moves, or becomes a session
 	r.plain = r.route.HTTP != nil && !req.AsksForWebSocket()
-	if err := t.check(r); err != nil {
-		t.refuse(err)
+	if err := a.check(r); err != nil {
+		a.refuse(err)
 		return
 	}
-	t.ask(r)
+	a.ask(r)
 }
 
 // check says why a request to be upgraded is refused without asking anybody.
-func (t *turn) check(r *request) error {
+func (a admission) check(r *request) error {
 	if r.plain {
 		return nil
 	}
@@ -124,78 +126,78 @@ func (t *turn) check(r *request) error {
 	if !r.route.admits(r.Origin) {
 		return errOrigin
 	}
-	if t.srv.draining.Load() {
+	if a.srv.draining.Load() {
 		return wsproto.ErrOverloaded
 	}
 	return nil
 }
 
 // ask has a request decided about, here or elsewhere.
-func (t *turn) ask(r *request) {
+func (a admission) ask(r *request) {
 	switch {
 	case r.asks() && r.route.decidesLater():
-		t.decideAsync(r)
-	case t.OnLoop() && (r.asks() && r.route.Mode != OnLoop || r.route.Mode == NeverBlocks):
-		t.moveToWorker(r)
+		a.decideAsync(r)
+	case a.OnLoop() && (r.asks() && r.route.Mode != OnLoop || r.route.Mode == NeverBlocks):
+		a.moveToWorker(r)
 	default:
-		d := t.session().decide(r, t.srv.ctx, &t.state.watch)
-		t.answer(r, &d)
+		d := a.session().decide(r, a.srv.ctx, &a.state.watch)
+		a.answer(r, &d)
 	}
 }
 
 // moveToWorker has a worker go on with a request, because its route's functions must not run on the loop.
-func (t *turn) moveToWorker(r *request) {
-	if _, ok := t.pend(r); !ok {
+func (a admission) moveToWorker(r *request) {
+	if _, ok := a.pend(r); !ok {
 		return
 	}
-	t.SetInline(false)
-	t.wake()
+	a.SetInline(false)
+	a.wake()
 }
 
 // decideAsync has the pool for calls that may block decide about a request. Until it has, nothing is read.
-func (t *turn) decideAsync(r *request) {
+func (a admission) decideAsync(r *request) {
 	if r.route.calls().Full() {
-		t.refuse(wsproto.ErrOverloaded)
+		a.refuse(wsproto.ErrOverloaded)
 		return
 	}
-	pending, ok := t.pend(r)
+	pending, ok := a.pend(r)
 	if !ok {
 		return
 	}
-	t.SetInline(r.route.Mode == OnLoop)
-	s := t.session()
+	a.SetInline(r.route.Mode == OnLoop)
+	s := a.session()
 	pending.async = true
-	pending.ctx, pending.cancel = context.WithTimeout(t.srv.ctx, t.handshakeLeft())
-	r.route.calls().Post(t.c, func() { pending.decide(s) })
+	pending.ctx, pending.cancel = context.WithTimeout(a.srv.ctx, a.handshakeLeft())
+	r.route.calls().Post(a.c, func() { pending.decide(s) })
 }
 
 // noticeRequest is for a client that has not been upgraded.
-func (t *turn) noticeRequest(why netpoll.Reason) {
+func (a admission) noticeRequest(why netpoll.Reason) {
 	woken, late := why&netpoll.Woken != 0, why&netpoll.Deadline != 0
-	pending := t.pending()
+	pending := a.pending()
 	if pending != nil && why&netpoll.HangUp != 0 {
 		pending.cancel() // nobody waits for the decision any more
 	}
 	switch {
 	case pending != nil && pending.decided():
-		t.Resume()
-		t.answer(&pending.request, &pending.decision)
+		a.Resume()
+		a.answer(&pending.request, &pending.decision)
 	case pending != nil && pending.async && late: // which is not the client's fault
-		t.refuse(wsproto.ErrOverloaded)
+		a.refuse(wsproto.ErrOverloaded)
 	case pending != nil && pending.async:
 		// It is woken again when the decision has been made.
-	case pending != nil && !t.OnLoop():
-		t.Resume()
-		d := t.session().decide(&pending.request, t.srv.ctx, &t.state.watch)
-		t.answer(&pending.request, &d)
+	case pending != nil && !a.OnLoop():
+		a.Resume()
+		d := a.session().decide(&pending.request, a.srv.ctx, &a.state.watch)
+		a.answer(&pending.request, &d)
 	case late:
-		t.srv.stats.evictions.Inc("handshake_timeout")
-		if t.partial() == nil {
-			t.drop()
+		a.srv.stats.evictions.Inc("handshake_timeout")
+		if a.partial() == nil {
+			a.drop()
 			return
 		}
-		t.refuse(wsproto.ErrTimeout)
-	case woken && t.partial() == nil && t.srv.draining.Load():
-		t.drop()
+		a.refuse(wsproto.ErrTimeout)
+	case woken && a.partial() == nil && a.srv.draining.Load():
+		a.drop()
 	}
 }

@@ -61,10 +61,10 @@ func (s Session) farewell(m meta, code wsproto.StatusCode, reason string) {
 }
 
 // drop closes the connection of a client that never said a word: there is no request to answer.
-func (t *turn) drop() {
-	t.aborted()
-	t.endSession(ByServer, wsproto.StatusAbnormal, "", false)
-	t.CloseFlushed(false)
+func (a admission) drop() {
+	a.aborted()
+	a.endSession(ByServer, wsproto.StatusAbnormal, "", false)
+	a.CloseFlushed(false)
 }
 
 // silent ends the session of a client that has not answered a ping, unless it acknowledges what it

@@ -25,7 +25,7 @@ func (e events) Opened(poll *netpoll.Turn, refused bool) {
 	t := e.srv.begin(poll)
 	t.rec.open(t.c, t.now())
 	if refused {
-		t.refuse(wsproto.ErrOverloaded)
+		admission{t}.refuse(wsproto.ErrOverloaded)
 		return
 	}
 	t.SetDeadline(t.srv.cfg.HandshakeTimeout)
@@ -41,7 +41,7 @@ func (e events) Data(poll *netpoll.Turn, p []byte) {
 	t := e.srv.begin(poll)
 	switch t.phase() {
 	case phaseHandshake:
-		t.handshake(p)
+		admission{t}.handshake(p)
 	case phaseOpen, phaseClosing:
 		t.srv.live.seen(t.c.Index(), t.now())
 		t.frames(p)
@@ -54,7 +54,7 @@ func (e events) Data(poll *netpoll.Turn, p []byte) {
 func (e events) Ended(poll *netpoll.Turn) {
 	t := e.srv.begin(poll)
 	if t.phase() == phaseHandshake {
-		t.aborted()
+		admission{t}.aborted()
 	}
 	t.fault(ErrBroken)
 	t.CloseFlushed(false)
@@ -67,7 +67,7 @@ func (e events) Notice(poll *netpoll.Turn, why netpoll.Reason) {
 	t := e.srv.begin(poll)
 	switch t.phase() {
 	case phaseHandshake:
-		t.noticeRequest(why)
+		admission{t}.noticeRequest(why)
 	case phaseOpen, phaseClosing:
 		t.noticeSession(why)
 	}
@@ -123,7 +123,7 @@ func (e events) Closed(poll *netpoll.Turn, err error) {
 	}()
 	defer t.endSession(ByTransport, wsproto.StatusAbnormal, "", false)
 	if t.phase() == phaseHandshake {
-		t.aborted()
+		admission{t}.aborted()
 	}
 	switch {
 	case errors.Is(err, netpoll.ErrUserTimeout):

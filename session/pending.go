@@ -36,18 +36,18 @@ const (
 
 // pend gives a request bytes of its own, and stops reading until it is answered: the end of the input must not
 // be seen before. Where there is no memory it refuses the request and reports false.
-func (t *turn) pend(r *request) (*pendingRequest, bool) {
-	p, err := newPendingRequest(r, t.partial(), t.srv.bufs)
+func (a admission) pend(r *request) (*pendingRequest, bool) {
+	p, err := newPendingRequest(r, a.partial(), a.srv.bufs)
 	if err != nil {
-		t.refuse(wsproto.ErrOverloaded)
+		a.refuse(wsproto.ErrOverloaded)
 		return nil, false
 	}
-	pt := t.partial()
+	pt := a.partial()
 	if pt == nil {
-		pt = t.newPartial()
+		pt = a.newPartial()
 	}
 	pt.pending = p
-	t.Pause()
+	a.Pause()
 	return p, true
 }
 
@@ -88,9 +88,9 @@ func (t *turn) forgetRequest() {
 }
 
 // handshakeLeft is how long the client's request may still take.
-func (t *turn) handshakeLeft() time.Duration {
-	took := time.Duration(uint32(time.Since(epoch).Microseconds())-t.rec.began) * time.Microsecond
-	return max(t.srv.cfg.HandshakeTimeout-took, time.Millisecond)
+func (a admission) handshakeLeft() time.Duration {
+	took := time.Duration(uint32(time.Since(epoch).Microseconds())-a.rec.began) * time.Microsecond
+	return max(a.srv.cfg.HandshakeTimeout-took, time.Millisecond)
 }
 
 // decide calls the route's function, in the pool. Nobody wants to know once the client is gone.

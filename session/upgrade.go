@@ -9,41 +9,41 @@ import (
 )
 
 // upgrade accepts a handshake: the connection becomes a session.
-func (t *turn) upgrade(r *request, d *decision) {
+func (a admission) upgrade(r *request, d *decision) {
 	var kept *pendingRequest // for an OnOpen that runs elsewhere
 	if r.route.callsOpen && r.route.Mode == MayBlock {
 		var err error
-		if kept, err = t.keepRequest(r); err != nil {
-			t.refuse(wsproto.ErrOverloaded)
+		if kept, err = a.keepRequest(r); err != nil {
+			a.refuse(wsproto.ErrOverloaded)
 			return
 		}
 		r = &kept.request
 	}
-	agreed, ok := t.sendAccepted(r, d)
+	agreed, ok := a.sendAccepted(r, d)
 	if !ok {
 		if kept != nil {
 			kept.abandon()
 		}
 		return
 	}
-	t.open(r, d, &agreed)
+	a.open(r, d, &agreed)
 	switch {
 	case kept != nil:
-		t.postOnOpen(kept)
+		a.postOnOpen(kept)
 	case r.route.callsOpen:
-		t.call(func() { t.route.Handler.OnOpen(t.session(), r.Request) })
+		a.call(func() { a.route.Handler.OnOpen(a.session(), r.Request) })
 	}
-	t.dropPartial() // only now: the request may be a view into it
-	if t.held() {
-		t.hold()
+	a.dropPartial() // only now: the request may be a view into it
+	if a.held() {
+		a.hold()
 	}
 }
 
 // keepRequest returns a request that outlives the turn.
-func (t *turn) keepRequest(r *request) (*pendingRequest, error) {
-	pt := t.partial()
+func (a admission) keepRequest(r *request) (*pendingRequest, error) {
+	pt := a.partial()
 	if pt == nil || pt.pending == nil {
-		return newPendingRequest(r, pt, t.srv.bufs)
+		return newPendingRequest(r, pt, a.srv.bufs)
 	}
 	kept := pt.pending
 	pt.pending = nil
@@ -52,58 +52,58 @@ func (t *turn) keepRequest(r *request) (*pendingRequest, error) {
 }
 
 // sendAccepted sends the answer 101. Where it cannot it ends the request, and reports false.
-func (t *turn) sendAccepted(r *request, d *decision) (agreed wsproto.Agreement, ok bool) {
+func (a admission) sendAccepted(r *request, d *decision) (agreed wsproto.Agreement, ok bool) {
 	accept := d.accept
-	accept.Deflate = accept.Deflate && r.OffersDeflate() && t.srv.deflate.admit()
-	accept.Date = t.state.date.Format(time.Now())
-	answer, agreed, err := t.state.upgrader.Upgrade(t.state.scratch[:0], r.Request, &accept)
+	accept.Deflate = accept.Deflate && r.OffersDeflate() && a.srv.deflate.admit()
+	accept.Date = a.state.date.Format(time.Now())
+	answer, agreed, err := a.state.upgrader.Upgrade(a.state.scratch[:0], r.Request, &accept)
 	if err != nil {
-		t.srv.giveUpDeflate(accept.Deflate)
-		t.refuse(err)
+		a.srv.giveUpDeflate(accept.Deflate)
+		a.refuse(err)
 		return agreed, false
 	}
-	t.state.scratch = answer[:0]
-	err = t.srv.tr.Send(t.c, netpoll.Message{Body: answer})
-	t.state.shrink()
+	a.state.scratch = answer[:0]
+	err = a.srv.tr.Send(a.c, netpoll.Message{Body: answer})
+	a.state.shrink()
 	if err != nil {
-		t.srv.giveUpDeflate(accept.Deflate)
-		t.Abort(err)
+		a.srv.giveUpDeflate(accept.Deflate)
+		a.Abort(err)
 		return agreed, false
 	}
 	return agreed, true
 }
 
 // open makes the connection a session.
-func (t *turn) open(r *request, d *decision, agreed *wsproto.Agreement) {
-	route, now := r.route, t.now()
-	m := makeMeta(t.c, phaseOpen, t.keepDetails(r, agreed.Subprotocol, d.value), r.route.number)
+func (a admission) open(r *request, d *decision, agreed *wsproto.Agreement) {
+	route, now := r.route, a.now()
+	m := makeMeta(a.c, phaseOpen, a.keepDetails(r, agreed.Subprotocol, d.value), r.route.number)
 	if agreed.Deflate {
 		m |= deflatedMeta(agreed.WindowBits)
 	}
 	if route.limited {
-		t.srv.throttles.Ensure(t.c.Index())
-		t.throttle().start(&route.Rate, now)
+		a.srv.throttles.Ensure(a.c.Index())
+		a.throttle().start(&route.Rate, now)
 	}
-	t.SetDeadline(0)
-	t.route = route
-	t.SetInline(route.Mode == OnLoop && !agreed.Deflate)
-	t.srv.live.seen(t.c.Index(), now)
-	t.rec.store(m)
+	a.SetDeadline(0)
+	a.route = route
+	a.SetInline(route.Mode == OnLoop && !agreed.Deflate)
+	a.srv.live.seen(a.c.Index(), now)
+	a.rec.store(m)
 	r.holds = false // the session does
 	if d.user != "" {
-		_ = t.session().SetUser(d.user) // it is valid, and the session in no channel yet
+		_ = a.session().SetUser(d.user) // it is valid, and the session in no channel yet
 	}
-	t.srv.open.Add(1)
+	a.srv.open.Add(1)
 	route.open.Add(1)
-	t.srv.stats.handshake(101)
-	t.session().logAccepted(r.Request)
-	took := time.Duration(uint32(time.Since(epoch).Microseconds())-t.rec.began) * time.Microsecond
-	t.srv.stats.upgrades.Observe(upgradeBounds, int64(took), 1)
-	t.rec.began = 0
+	a.srv.stats.handshake(101)
+	a.session().logAccepted(r.Request)
+	took := time.Duration(uint32(time.Since(epoch).Microseconds())-a.rec.began) * time.Microsecond
+	a.srv.stats.upgrades.Observe(upgradeBounds, int64(took), 1)
+	a.rec.began = 0
 }
 
 // keepDetails keeps what cannot be told from the route alone. It returns the number of the subprotocol.
-func (t *turn) keepDetails(r *request, subprotocol string, value any) uint8 {
+func (a admission) keepDetails(r *request, subprotocol string, value any) uint8 {
 	route, d := r.route, details{value: value}
 	if len(route.Retain) > 0 {
 		d.header = retained(r.Request, route.Retain)
@@ -120,15 +120,15 @@ func (t *turn) keepDetails(r *request, subprotocol string, value any) uint8 {
 		d.path = string(r.Path)
 	}
 	if value != nil || d.pathValues != nil || d.path+d.header+d.query+d.subprotocol != "" {
-		t.srv.table.putDetails(t.rec, &d)
+		a.srv.table.putDetails(a.rec, &d)
 	}
 	return uint8(n)
 }
 
 // postOnOpen has the pool tell the handler of a new session. The request is the call's.
-func (t *turn) postOnOpen(kept *pendingRequest) {
-	handler, s := t.route.Handler, t.session()
-	t.post(func() {
+func (a admission) postOnOpen(kept *pendingRequest) {
+	handler, s := a.route.Handler, a.session()
+	a.post(func() {
 		defer kept.abandon()
 		handler.OnOpen(s, kept.Request)
 	})
