@@ -133,15 +133,15 @@ func (c *crew) start(clients *sync.WaitGroup, seed uint64) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		return func() { c.one(rnd, bufio.NewReader(nil), way) }
 	}
-	for range stayers {
+	for range longLived {
 		clients.Go(only(&staying))
 	}
-	for i := range runners {
+	for i := range shortLived {
 		clients.Go(func() { c.run(first + uint64(i)) })
 	}
 	var slow sync.WaitGroup
 	for i := range ways {
-		for range patients {
+		for range slowOnes {
 			if ways[i].slow {
 				slow.Go(only(&ways[i]))
 			}

@@ -19,12 +19,12 @@ import (
 )
 
 const (
-	crowds    = 4   // channels that all sessions are in, a quarter each
-	runners   = 400 // clients at a time that come and go,
-	stayers   = 200 // and that stay until the server ends
-	patients  = 10  // of each way that is slow, which the server's end waits for
-	meddlers  = 2
-	perServer = 12_500 // sessions
+	crowds      = 4   // channels that all sessions are in, a quarter each
+	shortLived  = 400 // clients at a time that come and go,
+	longLived   = 200 // and that stay until the server ends
+	slowOnes    = 10  // of each way that is slow, which the server's end waits for
+	interferers = 2
+	perServer   = 12_500 // sessions
 )
 
 // often is how many of a thousand sessions end, at least, in each way that is quick, and how often
@@ -107,7 +107,7 @@ func generation(t *testing.T, number, n int, seen *tally) int {
 	c.tcp = serve(t, w.srv, "unix:"+c.unix)
 	var clients, meddling sync.WaitGroup
 	stop := make(chan struct{})
-	for i := range meddlers {
+	for i := range interferers {
 		meddling.Go(func() { w.meddle(rand.New(rand.NewPCG(uint64(number), uint64(i))), stop) })
 	}
 	c.start(&clients, uint64(number)<<32)

@@ -107,7 +107,7 @@ func (w *watcher) OnOpen(s session.Session, r *wsproto.Request) {
 	}
 	select {
 	case w.fresh <- s:
-	default: // the meddlers have enough to do
+	default: // the interferers have enough to do
 	}
 	command, name, _ := strings.Cut(string(r.RawQuery), ".")
 	l.name = name

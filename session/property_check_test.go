@@ -12,24 +12,24 @@ import (
 
 // check has everybody read, and holds what each received against what was published.
 func (r *run) check(t *rapid.T) {
-	for _, a := range r.guests {
+	for _, a := range r.clients {
 		if a.ended == "" {
 			if err := a.mark(); err != nil {
 				t.Errorf("a session that nobody has ended: %v", err)
 			}
 		}
 	}
-	for i, a := range r.guests {
+	for i, a := range r.clients {
 		var got []string
 		if a.ended != "" {
 			got = a.rest()
 		} else if meets, ok := a.meets(1); ok {
 			got = meets
 		} else {
-			t.Errorf("guest %d: the connection has ended", i)
+			t.Errorf("simClient %d: the connection has ended", i)
 		}
 		if err := r.checkOne(i, a, got); err != nil {
-			t.Errorf("guest %d, in %v, ended by %q: %v", i, a.stays, a.ended, err)
+			t.Errorf("simClient %d, in %v, ended by %q: %v", i, a.stays, a.ended, err)
 		}
 	}
 }
@@ -75,7 +75,7 @@ func (r *run) checkOne(i int, a *attendee, got []string) error {
 // serving is the time in which a publication was sent to the members. Channels that are never large are
 // served when Publish is called, others until nothing waits any more.
 func (r *run) serving(p *publication) span {
-	if len(r.guests) <= fewest && p.To != "all" || !strings.HasPrefix(p.To, "big") && p.To != "all" {
+	if len(r.clients) <= fewest && p.To != "all" || !strings.HasPrefix(p.To, "big") && p.To != "all" {
 		return p.call
 	}
 	end := int64(always)
@@ -130,7 +130,7 @@ func sameSessions(a, b []session.Session) bool {
 // checkMembers compares channels and users with what came of it all.
 func (r *run) checkMembers(t *rapid.T) {
 	want := make(map[string][]session.Session)
-	for _, a := range r.guests {
+	for _, a := range r.clients {
 		for to := range a.stays {
 			if a.in(to) {
 				want[to] = append(want[to], a.Session)

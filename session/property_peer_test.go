@@ -23,8 +23,8 @@ import (
 	"wsgateway/wsproto"
 )
 
-// scribe is a client that keeps the text messages it receives.
-type scribe struct {
+// peerRecorder is a client that keeps the text messages it receives.
+type peerRecorder struct {
 	session.Session
 	conn net.Conn
 	over chan session.CloseInfo // from OnClose
@@ -37,8 +37,8 @@ type scribe struct {
 	ended  bool // it has read until the end of the connection
 }
 
-// party is a server with scribes, for one run of a property.
-type party struct {
+// harness is a server with recorders, for one run of a property.
+type harness struct {
 	srv    *session.Server
 	addr   string
 	opened chan session.Session
@@ -47,8 +47,8 @@ type party struct {
 	over map[session.Session]chan session.CloseInfo
 }
 
-func newParty(t *rapid.T, dir string, cfg session.Config) *party {
-	p := &party{opened: make(chan session.Session, 1), over: make(map[session.Session]chan session.CloseInfo)}
+func newHarness(t *rapid.T, dir string, cfg session.Config) *harness {
+	p := &harness{opened: make(chan session.Session, 1), over: make(map[session.Session]chan session.CloseInfo)}
 	cfg.Routes = []session.Route{{Path: "/", Mode: session.NeverBlocks, Handler: p}, {Path: "/other", Mode: session.NeverBlocks, Handler: p}}
 	var err error
 	if p.srv, err = session.NewServer(cfg); err != nil {
@@ -65,23 +65,23 @@ func newParty(t *rapid.T, dir string, cfg session.Config) *party {
 	return p
 }
 
-func (p *party) OnOpen(s session.Session, _ *wsproto.Request) {
+func (p *harness) OnOpen(s session.Session, _ *wsproto.Request) {
 	p.mu.Lock()
 	p.over[s] = make(chan session.CloseInfo, 1)
 	p.mu.Unlock()
 	p.opened <- s
 }
 
-func (p *party) OnMessage(session.Session, session.Message) {}
+func (p *harness) OnMessage(session.Session, session.Message) {}
 
-func (p *party) OnClose(s session.Session, c session.CloseInfo) {
+func (p *harness) OnClose(s session.Session, c session.CloseInfo) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over[s] <- c
 }
 
 // join connects one client.
-func (p *party) join(t *rapid.T) *scribe {
+func (p *harness) join(t *rapid.T) *peerRecorder {
 	dialer := ws.Dialer{NetDial: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", p.addr) }}
 	conn, br, _, err := dialer.Dial(context.Background(), "ws://x/")
 	if err != nil {
@@ -92,7 +92,7 @@ func (p *party) join(t *rapid.T) *scribe {
 	if br == nil {
 		br = bufio.NewReader(conn)
 	}
-	r := &scribe{Session: <-p.opened, conn: conn}
+	r := &peerRecorder{Session: <-p.opened, conn: conn}
 	p.mu.Lock()
 	r.over = p.over[r.Session]
 	p.mu.Unlock()
@@ -102,7 +102,7 @@ func (p *party) join(t *rapid.T) *scribe {
 }
 
 // read is over when the connection is.
-func (r *scribe) read(br *bufio.Reader) {
+func (r *peerRecorder) read(br *bufio.Reader) {
 	for {
 		r.awaitTurn()
 		f, err := wstest.ReadFrame(br)
@@ -123,7 +123,7 @@ func (r *scribe) read(br *bufio.Reader) {
 }
 
 // awaitTurn waits while the client is paused.
-func (r *scribe) awaitTurn() {
+func (r *peerRecorder) awaitTurn() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.paused {
@@ -131,7 +131,7 @@ func (r *scribe) awaitTurn() {
 	}
 }
 
-func (r *scribe) keep(text string) {
+func (r *peerRecorder) keep(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if strings.HasPrefix(text, "mark ") {
@@ -143,7 +143,7 @@ func (r *scribe) keep(text string) {
 }
 
 // pause stops reading after the next message, and goes on with it.
-func (r *scribe) pause(yes bool) {
+func (r *peerRecorder) pause(yes bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.paused = yes
@@ -151,10 +151,10 @@ func (r *scribe) pause(yes bool) {
 }
 
 // mark sends something that meets waits for: all that has been sent before comes before it.
-func (r *scribe) mark() error { return r.SendText(fmt.Sprint("mark ", r.ID())) }
+func (r *peerRecorder) mark() error { return r.SendText(fmt.Sprint("mark ", r.ID())) }
 
 // meets waits until the client has read n marks, and returns what it has received.
-func (r *scribe) meets(n int) (got []string, ok bool) {
+func (r *peerRecorder) meets(n int) (got []string, ok bool) {
 	r.pause(false)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +165,7 @@ func (r *scribe) meets(n int) (got []string, ok bool) {
 }
 
 // rest waits until the client has read all there will ever be, and returns what it has received.
-func (r *scribe) rest() []string {
+func (r *peerRecorder) rest() []string {
 	r.pause(false)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,11 +176,11 @@ func (r *scribe) rest() []string {
 }
 
 // endings are ways for a session to end.
-var endings = map[string]func(r *scribe) error{
-	"client close": func(r *scribe) error { _, err := io.WriteString(r.conn, closeFrame(0)); return err },
-	"server close": func(r *scribe) error { return r.Session.Close(4000, "") },
-	"reset":        func(r *scribe) error { return r.conn.Close() },
-	"overflow": func(r *scribe) error {
+var endings = map[string]func(r *peerRecorder) error{
+	"client close": func(r *peerRecorder) error { _, err := io.WriteString(r.conn, closeFrame(0)); return err },
+	"server close": func(r *peerRecorder) error { return r.Session.Close(4000, "") },
+	"reset":        func(r *peerRecorder) error { return r.conn.Close() },
+	"overflow": func(r *peerRecorder) error {
 		r.pause(true)
 		for r.SendBinary(block) == nil {
 		}
@@ -195,7 +195,7 @@ var endings = map[string]func(r *scribe) error{
 var lossy = map[string]bool{"reset": true, "overflow": true}
 
 // end ends a session, which is then over for server and client.
-func (r *scribe) end(how string) error {
+func (r *peerRecorder) end(how string) error {
 	if how != "overflow" {
 		r.pause(false)
 	}
@@ -215,7 +215,7 @@ func (r *scribe) end(how string) error {
 }
 
 // drained waits until all that has been published has been sent to everybody.
-func (p *party) drained(t *rapid.T) {
+func (p *harness) drained(t *rapid.T) {
 	deadline := time.Now().Add(30 * time.Second)
 	for p.srv.Stats().Channels.Waiting > 0 {
 		if time.Now().After(deadline) {

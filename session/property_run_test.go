@@ -58,11 +58,11 @@ var (
 // run is one run of publishers and actors beside each other. It notes when everything was called, and when
 // it returned, on a clock of its own.
 type run struct {
-	*party
+	*harness
 	clock     atomic.Int64
 	done      atomic.Int64 // publications
 	silent    atomic.Bool  // the publishers are through
-	guests    []*attendee
+	clients   []*attendee
 	published [publishers][]publication
 
 	mu     sync.Mutex
@@ -87,7 +87,7 @@ type publication struct {
 
 // attendee is a client, and when it was in what.
 type attendee struct {
-	*scribe
+	*peerRecorder
 	small bool // may be in channels that stay small
 	user  string
 	stays map[string][]stay
@@ -106,14 +106,14 @@ func (a *attendee) in(to string) bool {
 // channel, what was published while he was a member: in order, once and without a gap, nothing else.
 func TestPropertyConcurrent(t *testing.T) {
 	dir := propertyDir(t)
-	for _, guests := range []int{12, 68, 160} { // the large channel never is, is now and then, has parts of several slices
-		t.Run(fmt.Sprint(guests, " guests"), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) { propertyRun(t, dir, guests) })
+	for _, clients := range []int{12, 68, 160} { // the large channel never is, is now and then, has parts of several slices
+		t.Run(fmt.Sprint(clients, " clients"), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) { propertyRun(t, dir, clients) })
 		})
 	}
 }
 
-func propertyRun(t *rapid.T, dir string, guests int) {
+func propertyRun(t *rapid.T, dir string, clients int) {
 	var toPublish [publishers][]publishing
 	for i := range toPublish {
 		toPublish[i] = rapid.SliceOfN(publishings, 20, 60).Draw(t, fmt.Sprint("publisher ", i))
@@ -125,8 +125,8 @@ func propertyRun(t *rapid.T, dir string, guests int) {
 	var cfg session.Config
 	cfg.Publications = rapid.SampledFrom([]int{2, 20, 4096}).Draw(t, "publications")
 	cfg.Reactor.QueueMessages = 4096
-	r := &run{party: newParty(t, dir, cfg)}
-	for i := range guests {
+	r := &run{harness: newHarness(t, dir, cfg)}
+	for i := range clients {
 		r.enter(t, i)
 	}
 	var publishing, acting, looking sync.WaitGroup
@@ -152,9 +152,9 @@ func propertyRun(t *rapid.T, dir string, guests int) {
 // enter has a client come, and join what there is.
 func (r *run) enter(t *rapid.T, i int) {
 	from := r.clock.Add(1)
-	a := &attendee{scribe: r.party.join(t), small: i < fewest, stays: make(map[string][]stay)}
+	a := &attendee{peerRecorder: r.harness.join(t), small: i < fewest, stays: make(map[string][]stay)}
 	a.stays["all"] = []stay{{join: span{from, r.clock.Add(1)}, leave: span{always, always}}}
-	r.guests = append(r.guests, a)
+	r.clients = append(r.clients, a)
 	r.join(a, "big")
 	if a.small {
 		r.join(a, fmt.Sprint("small ", i%2))
@@ -200,7 +200,7 @@ func (r *run) setUser(a *attendee, user string) {
 // end ends a session, and with it all that it is in.
 func (r *run) end(a *attendee, how string) {
 	call := r.timed(func() {
-		if err := a.scribe.end(how); err != nil {
+		if err := a.peerRecorder.end(how); err != nil {
 			r.fault("%v", err)
 		}
 	})
@@ -234,7 +234,7 @@ func (r *run) publish(number int, list []publishing) {
 		m := session.Prepare(wsproto.OpText, []byte(p.text))
 		var except []session.Session
 		for _, x := range do.Except {
-			except = append(except, r.guests[x].Session)
+			except = append(except, r.clients[x].Session)
 		}
 		var err error
 		p.call = r.timed(func() {
@@ -274,8 +274,8 @@ func (r *run) drain() {
 // act is one actor, which has every fourth of the sessions in the first two thirds to itself.
 func (r *run) act(number int, list []acting) {
 	var own []*attendee
-	for i := number; i < len(r.guests)*2/3; i += actors {
-		own = append(own, r.guests[i])
+	for i := number; i < len(r.clients)*2/3; i += actors {
+		own = append(own, r.clients[i])
 	}
 	next := int64(0)
 	for _, do := range list {
@@ -325,7 +325,7 @@ func (r *run) look() {
 			_ = s.Channels()
 		}
 		for name, n := range r.srv.Channels() {
-			if n < 1 || n > len(r.guests) {
+			if n < 1 || n > len(r.clients) {
 				r.fault("channel %s with %d members", name, n)
 			}
 		}

@@ -12,24 +12,24 @@ import (
 	"wsgateway/wsproto"
 )
 
-// guest is a client and what the model knows of it.
-type guest struct {
-	*scribe
+// simClient is a client and what the model knows of it.
+type simClient struct {
+	*peerRecorder
 	in    []string // channels, the last one joined first
 	user  string
 	want  []string // what it has to have received
 	marks int
 }
 
-const maxIn = 3 // channels a guest may be in
+const maxIn = 3 // channels a simClient may be in
 
-func (g *guest) full() bool { return len(g.in) >= maxIn }
+func (g *simClient) full() bool { return len(g.in) >= maxIn }
 
 // model runs operations one after the other, on the server and on itself.
 type model struct {
-	*party
-	guests []*guest // that are there
-	count  int      // of messages published
+	*harness
+	clients []*simClient // that are there
+	count   int          // of messages published
 }
 
 var (
@@ -42,11 +42,11 @@ var (
 // smaller ones, and are here too.
 func TestPropertyModel(t *testing.T) {
 	dir := propertyDir(t)
-	for _, guests := range []int{3, 64, 66, 160} { // 64 is the most that are served at once
-		t.Run(fmt.Sprint(guests, " guests"), func(t *testing.T) {
+	for _, clients := range []int{3, 64, 66, 160} { // 64 is the most that are served at once
+		t.Run(fmt.Sprint(clients, " clients"), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				m := &model{party: newParty(t, dir, session.Config{SessionChannels: maxIn})}
-				for range guests {
+				m := &model{harness: newHarness(t, dir, session.Config{SessionChannels: maxIn})}
+				for range clients {
 					m.Open(t)
 				}
 				t.Repeat(rapid.StateMachineActions(m))
@@ -56,29 +56,29 @@ func TestPropertyModel(t *testing.T) {
 	}
 }
 
-// Open is a new guest.
+// Open is a new simClient.
 func (m *model) Open(t *rapid.T) {
-	m.guests = append(m.guests, &guest{scribe: m.party.join(t)})
+	m.clients = append(m.clients, &simClient{peerRecorder: m.harness.join(t)})
 }
 
-// some draws guests who sit together, or all.
-func (m *model) some(t *rapid.T) []*guest {
+// some draws clients who sit together, or all.
+func (m *model) some(t *rapid.T) []*simClient {
 	if rapid.Bool().Draw(t, "all") {
-		return m.guests
+		return m.clients
 	}
-	from := rapid.IntRange(0, len(m.guests)).Draw(t, "from")
-	to := rapid.IntRange(from, len(m.guests)).Draw(t, "to")
-	return m.guests[from:to]
+	from := rapid.IntRange(0, len(m.clients)).Draw(t, "from")
+	to := rapid.IntRange(from, len(m.clients)).Draw(t, "to")
+	return m.clients[from:to]
 }
 
-func (m *model) one(t *rapid.T) *guest {
-	if len(m.guests) == 0 {
+func (m *model) one(t *rapid.T) *simClient {
+	if len(m.clients) == 0 {
 		t.Skip("nobody is there")
 	}
-	return m.guests[rapid.IntRange(0, len(m.guests)-1).Draw(t, "guest")]
+	return m.clients[rapid.IntRange(0, len(m.clients)-1).Draw(t, "simClient")]
 }
 
-// Join has guests join a channel.
+// Join has clients join a channel.
 func (m *model) Join(t *rapid.T) {
 	channel := channelNames.Draw(t, "channel")
 	for _, g := range m.some(t) {
@@ -96,7 +96,7 @@ func (m *model) Join(t *rapid.T) {
 	}
 }
 
-// Leave has guests leave a channel.
+// Leave has clients leave a channel.
 func (m *model) Leave(t *rapid.T) {
 	channel := channelNames.Draw(t, "channel")
 	for _, g := range m.some(t) {
@@ -117,7 +117,7 @@ func (m *model) SetUser(t *rapid.T) {
 // Publish publishes to a channel, but for some.
 func (m *model) Publish(t *rapid.T) {
 	channel := channelNames.Draw(t, "channel")
-	m.deliver(t, channel, func(g *guest) bool { return slices.Contains(g.in, channel) },
+	m.deliver(t, channel, func(g *simClient) bool { return slices.Contains(g.in, channel) },
 		func(p *session.Prepared, except []session.Session) error {
 			return second(m.srv.Publish(channel, p, except...))
 		})
@@ -126,7 +126,7 @@ func (m *model) Publish(t *rapid.T) {
 // SendUser sends to a user's sessions, but for some.
 func (m *model) SendUser(t *rapid.T) {
 	user := rapid.SampledFrom([]string{"ann", "bob", "cyd"}).Draw(t, "user")
-	m.deliver(t, user, func(g *guest) bool { return g.user == user },
+	m.deliver(t, user, func(g *simClient) bool { return g.user == user },
 		func(p *session.Prepared, except []session.Session) error {
 			return second(m.srv.SendUser(user, p, except...))
 		})
@@ -135,14 +135,14 @@ func (m *model) SendUser(t *rapid.T) {
 // SendAll sends to all sessions, but for some.
 func (m *model) SendAll(t *rapid.T) {
 	path := rapid.SampledFrom([]string{"", "/", "/other"}).Draw(t, "path")
-	m.deliver(t, "all", func(*guest) bool { return path != "/other" },
+	m.deliver(t, "all", func(*simClient) bool { return path != "/other" },
 		func(p *session.Prepared, except []session.Session) error {
 			return second(m.srv.SendAll(path, p, except...))
 		})
 }
 
 // deliver publishes a message and notes who has to get it.
-func (m *model) deliver(t *rapid.T, to string, member func(*guest) bool, publish func(*session.Prepared, []session.Session) error) {
+func (m *model) deliver(t *rapid.T, to string, member func(*simClient) bool, publish func(*session.Prepared, []session.Session) error) {
 	var except []session.Session
 	if rapid.Bool().Draw(t, "excluding") {
 		for _, g := range m.some(t) {
@@ -152,7 +152,7 @@ func (m *model) deliver(t *rapid.T, to string, member func(*guest) bool, publish
 	}
 	m.count++
 	text := fmt.Sprint(to, " ", m.count)
-	for _, g := range m.guests {
+	for _, g := range m.clients {
 		if member(g) && !slices.Contains(except, g.Session) {
 			g.want = append(g.want, text)
 		}
@@ -163,7 +163,7 @@ func (m *model) deliver(t *rapid.T, to string, member func(*guest) bool, publish
 	m.drained(t)
 }
 
-// Pause has guests read nothing for a while.
+// Pause has clients read nothing for a while.
 func (m *model) Pause(t *rapid.T) {
 	for _, g := range m.some(t) {
 		g.pause(true)
@@ -177,7 +177,7 @@ func (m *model) End(t *rapid.T) {
 	if err := g.end(how); err != nil {
 		t.Fatal(err)
 	}
-	m.guests = slices.DeleteFunc(m.guests, func(o *guest) bool { return o == g })
+	m.clients = slices.DeleteFunc(m.clients, func(o *simClient) bool { return o == g })
 	got := g.rest()
 	if lossy[how] {
 		g.want = g.want[:min(len(got), len(g.want))]
@@ -187,17 +187,17 @@ func (m *model) End(t *rapid.T) {
 	}
 }
 
-// Read has all guests read, and compares.
+// Read has all clients read, and compares.
 func (m *model) Read(t *rapid.T) {
-	for _, g := range m.guests {
+	for _, g := range m.clients {
 		g.marks++
 		if err := g.mark(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i, g := range m.guests {
+	for i, g := range m.clients {
 		if got, ok := g.meets(g.marks); !ok || !slices.Equal(got, g.want) {
-			t.Fatalf("guest %d received %q, want %q", i, got, g.want)
+			t.Fatalf("simClient %d received %q, want %q", i, got, g.want)
 		}
 	}
 }
@@ -206,13 +206,13 @@ func (m *model) Read(t *rapid.T) {
 func (m *model) Check(t *rapid.T) {
 	want := make(map[string]int)
 	users := map[string]int{"ann": 0, "bob": 0, "cyd": 0}
-	for i, g := range m.guests {
+	for i, g := range m.clients {
 		for _, c := range g.in {
 			want[c]++
 		}
 		users[g.user]++
 		if got := g.Channels(); !slices.Equal(got, g.in) || g.User() != g.user {
-			t.Fatalf("guest %d is in %q, a session of %q; want %q, %q", i, got, g.User(), g.in, g.user)
+			t.Fatalf("simClient %d is in %q, a session of %q; want %q, %q", i, got, g.User(), g.in, g.user)
 		}
 	}
 	got := maps.Collect(m.srv.Channels())
@@ -223,19 +223,19 @@ func (m *model) Check(t *rapid.T) {
 		if n := m.srv.MemberCount(channel); n != want[channel] {
 			t.Fatalf("%d members of %s, want %d", n, channel, want[channel])
 		}
-		m.same(t, channel, slices.Collect(m.srv.Members(channel)), func(g *guest) bool { return slices.Contains(g.in, channel) })
+		m.same(t, channel, slices.Collect(m.srv.Members(channel)), func(g *simClient) bool { return slices.Contains(g.in, channel) })
 	}
 	delete(users, "")
 	for user := range users {
-		m.same(t, user, slices.Collect(m.srv.UserSessions(user)), func(g *guest) bool { return g.user == user })
+		m.same(t, user, slices.Collect(m.srv.UserSessions(user)), func(g *simClient) bool { return g.user == user })
 	}
-	m.same(t, "the server", slices.Collect(m.srv.Sessions()), func(*guest) bool { return true })
+	m.same(t, "the server", slices.Collect(m.srv.Sessions()), func(*simClient) bool { return true })
 }
 
-// same compares sessions, in any order, with the guests that are meant.
-func (m *model) same(t *rapid.T, what string, got []session.Session, member func(*guest) bool) {
+// same compares sessions, in any order, with the clients that are meant.
+func (m *model) same(t *rapid.T, what string, got []session.Session, member func(*simClient) bool) {
 	var want []session.Session
-	for _, g := range m.guests {
+	for _, g := range m.clients {
 		if member(g) {
 			want = append(want, g.Session)
 		}

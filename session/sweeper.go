@@ -15,15 +15,15 @@ import (
 // in dense arrays that a sweep reads from end to end: 8 bytes a client, and a millisecond or
 // two for a million.
 type liveness struct {
-	heard  *slab.Array[atomic.Uint32] // ms of the gateway's time; 0: no open session; written by the owner
-	pinged *slab.Array[atomic.Uint32] // ms, 0 for never; written by the sweeper, cleared by the owner
+	lastSeen *slab.Array[atomic.Uint32] // ms of the gateway's time; 0: no open session; written by the owner
+	pinged   *slab.Array[atomic.Uint32] // ms, 0 for never; written by the sweeper, cleared by the owner
 
 	interval, timeout uint32 // ms
 }
 
 func newLiveness(n int, interval, timeout time.Duration) *liveness {
 	return &liveness{
-		heard:    slab.NewArray[atomic.Uint32](n),
+		lastSeen: slab.NewArray[atomic.Uint32](n),
 		pinged:   slab.NewArray[atomic.Uint32](n),
 		interval: uint32(interval / time.Millisecond),
 		timeout:  uint32(timeout / time.Millisecond),
@@ -31,15 +31,15 @@ func newLiveness(n int, interval, timeout time.Duration) *liveness {
 }
 
 func (l *liveness) ensure(i uint32) {
-	l.heard.Ensure(i)
+	l.lastSeen.Ensure(i)
 	l.pinged.Ensure(i)
 	l.forget(i)
 }
 
-func (l *liveness) seen(i, now uint32) { l.heard.At(i).Store(max(1, now)) }
+func (l *liveness) seen(i, now uint32) { l.lastSeen.At(i).Store(max(1, now)) }
 
 func (l *liveness) forget(i uint32) {
-	l.heard.At(i).Store(0)
+	l.lastSeen.At(i).Store(0)
 	l.pinged.At(i).Store(0)
 }
 
@@ -49,26 +49,26 @@ func (l *liveness) excuse(i uint32) { l.pinged.At(i).Store(0) }
 // dead reports whether a client has not been heard of since it was pinged, for longer than it
 // may. A client heard of in the same millisecond of the coarse clock as its ping has answered.
 func (l *liveness) dead(i, now uint32) bool {
-	heard, pinged := l.heard.At(i).Load(), l.pinged.At(i).Load()
-	return heard != 0 && pinged != 0 && int32(heard-pinged) < 0 && now-pinged >= l.timeout
+	lastSeen, pinged := l.lastSeen.At(i).Load(), l.pinged.At(i).Load()
+	return lastSeen != 0 && pinged != 0 && int32(lastSeen-pinged) < 0 && now-pinged >= l.timeout
 }
 
 // settle forgets a ping that has been answered, so that no comparison is ever made with one of
 // weeks ago.
 func (l *liveness) settle(i uint32) {
-	heard, pinged := l.heard.At(i).Load(), l.pinged.At(i).Load()
-	if pinged != 0 && int32(heard-pinged) >= 0 {
+	lastSeen, pinged := l.lastSeen.At(i).Load(), l.pinged.At(i).Load()
+	if pinged != 0 && int32(lastSeen-pinged) >= 0 {
 		l.pinged.At(i).Store(0)
 	}
 }
 
 // due reports whether a client has been silent for so long that it has to be pinged.
 func (l *liveness) due(i, now uint32) bool {
-	heard, pinged := l.heard.At(i).Load(), l.pinged.At(i).Load()
-	if heard == 0 || pinged != 0 && int32(heard-pinged) < 0 {
+	lastSeen, pinged := l.lastSeen.At(i).Load(), l.pinged.At(i).Load()
+	if lastSeen == 0 || pinged != 0 && int32(lastSeen-pinged) < 0 {
 		return false // not open, or pinged already
 	}
-	return now-heard >= l.jittered(i)
+	return now-lastSeen >= l.jittered(i)
 }
 
 // jittered returns the interval of client i: the configured one ±10 %, so that clients that
