@@ -26,7 +26,7 @@ type Socket struct {
 	Value  any            // for Turn.Adopted
 }
 
-// Adopt serves a connection that somebody else has accepted. The handler's first call is Opened,
+// Adopt serves a connection that other code has accepted. The handler's first call is Opened,
 // where Turn.Adopted returns so.Value; then it gets so.Unread, as if it had been read from the
 // socket, and what the socket has. Adopt sets the socket's options (Config.Socket) and makes it
 // non-blocking. Any goroutine may call it, before Start too.

@@ -15,13 +15,13 @@ var (
 	// for Config.CloseTimeout. A handler that waits for an answer to its own Close frame passes it to
 	// Turn.Abort.
 	ErrCloseTimeout = errors.New("netpoll: close timed out")
-	// ErrPanic is passed to Handler.Closed when serving the connection panicked, or called
+	// ErrPanic is passed to Handler.Closed when a call of the handler panicked, or called
 	// runtime.Goexit.
 	ErrPanic = errors.New("netpoll: panic while serving")
 	// ErrReactorClosed is passed to Handler.Closed when the reactor itself was closed, and
 	// returned by Listen, Adopt and Start after Close.
 	ErrReactorClosed = errors.New("netpoll: reactor closed")
-	// ErrStarted is returned by Start after Start, whether that succeeded or not.
+	// ErrStarted is returned by a second call of Start, whether the first one succeeded or not.
 	ErrStarted = errors.New("netpoll: the reactor has been started")
 	// ErrStopped is returned by Listen, Adopt and Start after StopAccepting.
 	ErrStopped = errors.New("netpoll: the reactor has stopped accepting")
@@ -46,18 +46,18 @@ type Config struct {
 	// Default: what FDBudget says, at most 128.
 	Spare int
 
-	// InlineBatch is up to how many ready inline connections a loop serves itself
-	// instead of waking a worker. Default 64, which is some 400 µs of work; larger batches,
-	// the sign of a loop that cannot keep up, are spread over the workers. NoInline for none.
+	// InlineBatch is the largest batch of ready inline connections that a loop serves itself.
+	// Larger batches show that the loop cannot keep up, and are spread over the workers. Default
+	// 64, which is some 400 µs of work. NoInline sends all connections to the workers.
 	InlineBatch int
 
 	TurnBytes  int // input bytes a connection may read in one turn, before others get theirs; default 64 KiB
 	ReadBuffer int // bytes of each turn's input buffer; default 64 KiB
 	SendBuffer int // bytes of each turn's output buffer; default 32 KiB
 
-	// QueueBytes is the mark of a connection's outbound queue, in bytes: while less waits, one more
-	// message is taken, whatever its size. A connection holds at most so much and one message.
-	// Default 1 MiB.
+	// QueueBytes is the mark of a connection's outbound queue, in bytes. While fewer bytes wait,
+	// one more message is accepted, whatever its size. So a queue holds at most QueueBytes and one
+	// message. Default 1 MiB.
 	QueueBytes      int
 	QueueMessages   int           // bound of that queue in messages; default 8192
 	QueueTotalBytes int64         // bound of all queues together, in bytes, which only Close frames may exceed; default 256 MiB
@@ -88,16 +88,17 @@ const (
 	MaxQueueBytes = 1<<31 - 1 // of QueueBytes and QueueTotalBytes: slot.queued has 32 bits
 )
 
-// SocketOptions are set on listeners, and on TCP connections that are adopted. Linux hands a
-// listener's down to what it accepts (tcp(7)), so that they cost nothing per connection.
+// SocketOptions are set on listeners, and on TCP connections that are adopted. In Linux an accepted
+// connection inherits them from its listener (tcp(7)), so that they cost no system call for each.
 type SocketOptions struct {
 	KeepIdle    time.Duration // TCP keepalive: idle time before the first probe; default 60 s
 	KeepIntvl   time.Duration // between probes; default 15 s
 	KeepCount   int           // probes without answer; default 4
 	UserTimeout time.Duration // TCP_USER_TIMEOUT: output without an acknowledgement, or a shut window; default 30 s
-	// NotSentLowat is TCP_NOTSENT_LOWAT, in bytes: a socket takes no more while it holds so much
-	// that has not been sent once. The rest waits in the outbound queue, where it is bounded and
-	// an urgent message overtakes it. Default 64 KiB, the fastest of BenchmarkBulk.
+	// NotSentLowat is TCP_NOTSENT_LOWAT, in bytes. A socket takes no more output while it holds
+	// this much that has not been sent yet. The rest waits in the outbound queue, where it is
+	// bounded and an urgent message overtakes it. Default 64 KiB, the fastest value in
+	// BenchmarkBulk.
 	NotSentLowat int
 }
 

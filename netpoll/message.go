@@ -8,35 +8,34 @@ import (
 var (
 	// ErrClosed is returned when the connection is gone, or has been given its last message.
 	ErrClosed = errors.New("netpoll: connection closed")
-	// ErrQueueFull is returned when a message does not fit into the bounds of the outbound queue.
-	// Neither it nor any later message but the last one is sent, so that nothing hides that it is
-	// missing. The connection gets a turn with the reason Overflow.
+	// ErrQueueFull is returned when a message does not fit into the outbound queue. The message is
+	// not sent, and neither is any later one except the last (Message.Final), so that the peer
+	// never sees a gap. The connection gets a turn with the reason Overflow.
 	ErrQueueFull = errors.New("netpoll: outbound queue full")
-	// ErrDropped is returned when a message was dropped as its policy demands. The connection goes
-	// on.
+	// ErrDropped is returned when the message was dropped by its policy. The connection goes on.
 	ErrDropped = errors.New("netpoll: message dropped, outbound queue full")
 )
 
-// Policy says what happens to a message that does not fit into the bounds of the outbound queue of
-// its connection, because the peer does not read as fast as it is sent to.
+// Policy says what happens to a message that does not fit into the outbound queue of its
+// connection, because the peer reads more slowly than it is sent to.
 type Policy uint8
 
 const (
-	// CloseSlow refuses it with ErrQueueFull, and the connection gets a turn with the reason
-	// Overflow. Messages with this policy are never dropped in favour of others.
+	// CloseSlow refuses the message with ErrQueueFull. In session this closes the client's session.
+	// A waiting message with this policy is never dropped for another one.
 	CloseSlow Policy = iota
-	// DropOldest drops the oldest messages that wait, as many as are needed.
+	// DropOldest drops as many of the oldest waiting messages as needed.
 	DropOldest
-	// DropNewest drops the message itself: ErrDropped.
+	// DropNewest drops the message itself and returns ErrDropped.
 	DropNewest
-	// KeepLatest has a message take the place of one that waits and has the same key, whether
-	// there is room or not: what waits is never more than the latest of each key. Beyond the
-	// bounds, and for messages without a key, it is CloseSlow.
+	// KeepLatest puts the message in the place of the waiting one with the same key, even if there
+	// is room for both. So at most the latest message of each key waits. A message without a key,
+	// or with a new key that does not fit, is treated as with CloseSlow.
 	KeepLatest
 )
 
 // Prefix is the short beginning of a message, such as a frame header, of up to 15 bytes. It is a
-// plain value, so that nobody has to keep one on the heap. The zero Prefix is empty.
+// plain value that needs no heap. The zero Prefix is empty.
 type Prefix struct{ low, high uint64 } // the bytes in order, and their number in the last one
 
 // MakePrefix returns a Prefix of p, which must not be longer than 15 bytes.
@@ -70,13 +69,14 @@ type Message struct {
 	// Shared says that the reactor may keep Body without copying it: it must never change again,
 	// and may be sent to any number of connections.
 	Shared bool
-	// Urgent is for a message that only matters if it is the latest of its kind, such as a pong
-	// (RFC 6455 §5.5.3). It overtakes everything that waits but what has been begun, and takes the
-	// place of an urgent one that still waits. It never fills the queue of its connection; when
-	// all queues together are full it is dropped without an error. Policy does not hold for it.
+	// Urgent is for a message that matters only until the next one of its kind, such as a pong
+	// (RFC 6455 §5.5.3). It overtakes all waiting messages except one that is partly sent, and
+	// replaces an urgent message that still waits. It never fills the queue of its connection. When
+	// all queues together are full it is dropped without an error. Policy does not apply to it.
 	Urgent bool
-	// Final is for the last message of a connection. Every later one is refused with ErrClosed, so
-	// that it is also the way to find out who was first. It is let in even where the queue is full.
+	// Final is for the last message of a connection. Every later one is refused with ErrClosed. If
+	// two goroutines send a Final message, one of them gets ErrClosed and so knows that the other
+	// was first. A Final message is accepted even if the queue is full.
 	Final bool
 }
 

@@ -11,8 +11,8 @@ import (
 type Failure struct {
 	RemoteAddr netip.AddrPort
 	Request    *Request // nil if there was no complete and correct one; valid until the call returns
-	Status     int      // of the answer; 0 if the client left before, or said nothing
-	Err        error    // what was wrong; nil where Status is 0, or Route.HTTP has answered
+	Status     int      // of the answer; 0 if the client left before it, or sent nothing
+	Err        error    // what was wrong; nil if Status is 0 or Route.HTTP has answered
 }
 
 // reportFailure tells of a handshake that did not lead to a session.

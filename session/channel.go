@@ -15,7 +15,7 @@ var (
 	ErrTooManyChannels = errors.New("session: in too many channels")
 )
 
-// MaxChannelName is the longest name of a channel in bytes: room for names of 200 with a prefix.
+// MaxChannelName is the longest name of a channel in bytes: room for a name of 200 and a prefix.
 const MaxChannelName = 256
 
 // ValidChannelName reports whether name may be that of a channel, or the id of a user: 1 to

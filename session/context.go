@@ -15,11 +15,11 @@ type sessionContext struct {
 	end context.CancelCauseFunc
 }
 
-// Context returns a context that ends with the session, for what a handler has begun on its behalf:
-// a query, a request to a backend. It ends before OnClose is called, with the cause ErrClosed. While
-// a call of a handler that may block is waited for the client is not read from; the context ends
-// then as soon as the client's end of the connection is seen. Sessions that never ask for it pay
-// nothing for it.
+// Context returns a context that ends with the session. Pass it to what a handler does for the
+// session, such as a query or a request to a backend. It ends before OnClose is called, with the
+// cause ErrClosed. While a call that may block runs, the client is not read from; the context then
+// ends as soon as the client closes the connection. Sessions that never ask for it pay nothing for
+// it.
 func (s Session) Context() context.Context {
 	ctx := endedContext
 	if s.srv == nil {

@@ -8,22 +8,22 @@ import (
 	"wsgateway/wsproto"
 )
 
-// What an ErrorHandler is told of, beside a *wsproto.ProtocolError.
+// The errors that an ErrorHandler gets, beside a *ProtocolError.
 var (
-	// ErrEvicted says that the client was given up on: it did not answer pings or our Close, or did
-	// not complete what it had begun.
+	// ErrEvicted says that the client did not answer a ping or the server's Close frame in time, or
+	// did not complete a message in time.
 	ErrEvicted = errors.New("session: client evicted")
 	// ErrTooSlow says that the client did not read what it was sent.
 	ErrTooSlow = errors.New("session: client too slow in reading")
-	// ErrFlood says that the client sent more than it may for too long: control frames, tiny fragments, or
-	// what Route.Rate counts.
+	// ErrFlood says that the client exceeded a rate for too long: that of control frames, that of
+	// tiny fragments, or Route.Rate.
 	ErrFlood = errors.New("session: client floods")
 	// ErrBroken says that the connection ended without a Close frame.
 	ErrBroken = errors.New("session: connection broken")
 )
 
-// ErrTerminated is what the log says of a connection that Session.Terminate has ended. No ErrorHandler is
-// told of it.
+// ErrTerminated is the error that the log gives for a connection that Session.Terminate has ended.
+// No ErrorHandler gets it.
 var ErrTerminated = errors.New("session: terminated")
 
 // beginClose sends our Close frame, unless either side has begun before.
@@ -60,7 +60,7 @@ func (s Session) farewell(m meta, code wsproto.StatusCode, reason string) {
 	}
 }
 
-// drop closes the connection of a client that never said a word: there is no request to answer.
+// drop closes the connection of a client that has sent nothing: there is no request to answer.
 func (a admission) drop() {
 	a.aborted()
 	a.endSession(ByServer, wsproto.StatusAbnormal, "", false)

@@ -10,18 +10,17 @@ import (
 //
 //	OnOpen { OnMessage | OnBinary | OnPing | OnPong } [ OnError ] OnClose
 //
-// A panic in a call closes that session with 1011 and does no harm to others; runtime.Goexit, which
-// testing.T.FailNow calls, ends it too. A handler may also
-// be a BinaryHandler, a PingHandler, a PongHandler and an ErrorHandler.
+// A panic in a call closes that session with 1011 and affects no other. So does runtime.Goexit,
+// which testing.T.FailNow calls. A handler may also be a BinaryHandler, a PingHandler, a
+// PongHandler and an ErrorHandler.
 type Handler interface {
-	// OnOpen is called once, after the opening handshake. All of the request is there to be
-	// looked at, and valid until OnOpen returns; see Route.Retain for what is to be kept.
+	// OnOpen is called once, after the opening handshake. The whole request is valid until OnOpen
+	// returns. Route.Retain keeps fields of it for longer.
 	OnOpen(s Session, r *Request)
-	// OnMessage delivers one whole message. It is not called any more once either side has
-	// begun to close.
+	// OnMessage delivers one whole message. It is not called after either side has begun to close.
 	OnMessage(s Session, m Message)
-	// OnClose is called once, if OnOpen was, and is the last call. Sending is over: every
-	// method that sends returns ErrClosed.
+	// OnClose is called once if OnOpen was called, and is the last call. Every method that sends
+	// returns ErrClosed by then.
 	OnClose(s Session, c CloseInfo)
 }
 
@@ -48,27 +47,27 @@ type PongHandler interface {
 
 // ErrorHandler is a Handler that wants to know why a session fails.
 type ErrorHandler interface {
-	// OnError is called before OnClose when the session does not end by a Close frame: with a
-	// *ProtocolError for what the client did wrong, and with ErrEvicted, ErrTooSlow,
-	// ErrFlood or ErrBroken.
+	// OnError is called before OnClose if the session does not end in an orderly way. err is a
+	// *ProtocolError for what the client did wrong, or wraps ErrEvicted, ErrTooSlow, ErrFlood or
+	// ErrBroken.
 	OnError(s Session, err error)
 }
 
 // Message is a data message of a client.
 type Message struct {
 	Opcode Opcode // OpText or OpBinary
-	// Data is the payload; that of a text message is valid UTF-8. It belongs to the
-	// server, and is valid until OnMessage returns: copy what is kept. It may be changed.
+	// Data is the payload. Text is valid UTF-8. Data belongs to the server and is valid until
+	// OnMessage returns: copy it to keep it. The handler may change it.
 	Data []byte
 }
 
-// Initiator is who began the end of a session.
+// Initiator says which side began the end of a session.
 type Initiator uint8
 
 const (
 	ByTransport Initiator = iota // the connection broke, or ended without a Close frame
 	ByClient                     // the client sent the first Close frame
-	ByServer                     // we did, or gave up on a dead or misbehaving client
+	ByServer                     // the server sent the first Close frame, or cut the client off
 )
 
 // String returns "transport", "client" or "server".
@@ -85,17 +84,17 @@ func (i Initiator) MarshalText() ([]byte, error) { return []byte(i.String()), ni
 
 // CloseInfo says how a session ended.
 type CloseInfo struct {
-	// Code is that of the side that began; StatusNoStatus if its Close frame had
-	// none, StatusAbnormal if there was no Close frame.
+	// Code is the code of the side that began: StatusNoStatus if its Close frame had no code,
+	// StatusAbnormal if there was no Close frame.
 	Code StatusCode
-	// Reason is the text of the client's Close frame, if it began. Valid UTF-8.
+	// Reason is the text of the client's Close frame if the client began. It is valid UTF-8.
 	Reason    string
 	Initiator Initiator
 	Clean     bool // both sides sent a Close frame
 }
 
-// HandlerFuncs is a Handler made of functions. Nil ones do nothing, except that Message gets binary
-// messages if Binary is nil, and that pings are answered if Ping is nil.
+// HandlerFuncs is a Handler made of functions. A nil function does nothing, with two exceptions:
+// without Binary, Message gets binary messages too, and without Ping, pings are answered.
 type HandlerFuncs struct {
 	Open    func(s Session, r *Request)
 	Message func(s Session, m Message)

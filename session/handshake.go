@@ -11,15 +11,15 @@ import (
 // Upgrade is an opening handshake that Route.OnUpgrade decides about. It is valid until OnUpgrade
 // returns.
 type Upgrade struct {
-	// Context is for what the decision has to wait for. It ends when the decision is no longer of
-	// use: when the client ends the connection, Config.HandshakeTimeout is over, or Server.Close is called,
-	// and when the handshake has been answered. Where OnUpgrade never blocks (UpgradeNeverBlocks)
-	// it ends at Close only.
+	// Context is for calls that the decision has to wait for, such as a query. It ends when the
+	// client ends the connection, when Config.HandshakeTimeout is over, when Server.Close is
+	// called, and when the handshake has been answered. If OnUpgrade never blocks
+	// (UpgradeNeverBlocks) it ends at Close only.
 	Context    context.Context
 	Request    *Request
 	RemoteAddr netip.AddrPort // see Session.RemoteAddr
-	// Subprotocol is what Route.Subprotocols has led to. It may be replaced by another one that
-	// the client offers, or "" for none.
+	// Subprotocol is the one chosen from Route.Subprotocols. OnUpgrade may set another one that the
+	// client offers, or "" for none.
 	Subprotocol string
 	Header      []Field // to be added to the answer if the handshake is accepted
 	Value       any     // for Session.Value, if the handshake is accepted
@@ -63,8 +63,8 @@ type valuesOf struct {
 
 func (v valuesOf) Value(key any) any { return v.values.Value(key) }
 
-// Respond returns the error with which OnUpgrade refuses the handshake by a response of its own, a
-// redirect for instance. The response may be shared, and must not change until it has been sent.
+// Respond returns an error. If OnUpgrade returns that, the handshake is refused with the response
+// r, a redirect for instance. r may be shared, and must not change until it has been sent.
 func (u *Upgrade) Respond(r *Response) error { return &refusingResponse{r} }
 
 // refusingResponse is the error of OnUpgrade that stands for a response.

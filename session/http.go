@@ -13,20 +13,20 @@ import (
 	"wsgateway/wsproto"
 )
 
-// ServeHTTP serves WebSocket clients that come through a server of net/http: it takes the
-// connection over (http.Hijacker) and the reactor serves it from then on, as if the server had
-// accepted it itself. So a Server can be mounted in a http.ServeMux beside ordinary pages, behind
+// ServeHTTP serves WebSocket clients that come through a server of net/http. It takes the
+// connection over (http.Hijacker), and from then on the reactor serves it as if the server had
+// accepted it itself. So a Server can be mounted in an http.ServeMux beside ordinary pages, behind
 // any middleware that passes the http.ResponseWriter on.
 //
-// The server must have been started (Start). The route is found by r.URL and r.Host, as middleware such
-// as http.StripPrefix left them. Upgrade.HTTPRequest returns a copy of r. Route.HTTP answers requests
-// that do not ask for WebSocket, as it does behind the server's own listeners; each answer other than
-// 101 ends the connection. Requests with a body are refused with 400.
+// The server must have been started (Start). The route is found by r.URL and r.Host, as middleware
+// such as http.StripPrefix left them. Upgrade.HTTPRequest returns a copy of r. Route.HTTP answers
+// requests that do not ask for WebSocket, as it does for the server's own listeners. Each answer
+// other than 101 ends the connection. Requests with a body are refused with 400.
 //
-// ServeHTTP returns when the connection has been taken over, and keeps nothing of r for the session.
-// It refuses with 501 what it cannot take over: TLS, HTTP/2, connections that are not sockets, and
-// writers without a way to http.Hijacker, such as that of http.TimeoutHandler. During Shutdown, and
-// with as many connections as the server may hold, it answers 503.
+// ServeHTTP returns when the connection has been taken over, and keeps nothing of r for the
+// session. It cannot take over TLS, HTTP/2, connections that are not sockets, and writers without
+// http.Hijacker, such as the one of http.TimeoutHandler. It answers these with 501. During
+// Shutdown, and when the server has as many connections as it may hold, it answers 503.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	refusal := s.takeOver(w, r)
 	if refusal == nil {

@@ -38,7 +38,7 @@ func retained(r *wsproto.Request, names []string) string {
 }
 
 // Header returns the value of a request header field that Route.Retain names, "" if the request
-// had none. Several lines are one list.
+// had none. The values of several lines with that name are joined to one list.
 func (s Session) Header(name string) string {
 	if s.srv == nil {
 		return ""
@@ -92,10 +92,11 @@ func (s Session) Value() any {
 	return s.srv.table.detailsOf(s.c).value
 }
 
-// SetValue keeps a value for as long as the session lives. Calls from several goroutines are safe, what
-// the value holds is theirs to guard. It costs the session some 100 bytes beside the value.
+// SetValue keeps a value for as long as the session lives. Calls from several goroutines are safe;
+// the caller guards what the value refers to. It takes some 100 bytes beside the value.
 //
-// Errors: ErrClosed; where the handler may block (MayBlock), only once OnClose has returned.
+// Errors: ErrClosed after the session has ended. If the handler may block (MayBlock), that is after
+// OnClose has returned.
 func (s Session) SetValue(v any) error {
 	if s.srv == nil {
 		return ErrClosed
@@ -103,7 +104,7 @@ func (s Session) SetValue(v any) error {
 	return s.srv.table.change(s.c, func(d *details) { d.value = v })
 }
 
-// Sessions returns all open sessions. Who comes or goes meanwhile may be missing.
+// Sessions returns all open sessions. A session that opens or ends meanwhile may be missing.
 func (s *Server) Sessions() iter.Seq[Session] {
 	return func(yield func(Session) bool) {
 		for c, m := range s.table.connections(s.tr.High()) {

@@ -24,8 +24,9 @@ func (t *turn) noteLatency(p []byte) {
 	}
 }
 
-// Latency returns how long the client took to answer the server's last ping, the time it waited in the
-// gateway included; 0 if it has not answered one. Clients that are not silent are not pinged.
+// Latency returns how long the client took to answer the server's last ping, or 0 if it has not
+// answered one. The time that the ping waited in the gateway is included. The server pings only
+// silent clients.
 func (s Session) Latency() time.Duration {
 	if s.srv == nil {
 		return 0
@@ -40,7 +41,7 @@ func (s Session) Latency() time.Duration {
 	return time.Duration(latency) * time.Microsecond
 }
 
-// Ping pings the client for Latency, as the server does when it is silent.
+// Ping pings the client, as the server does with silent clients, so that Latency has a new value.
 //
 // Errors: ErrClosed, ErrQueueFull, ErrDropped.
 func (s Session) Ping() error {

@@ -8,7 +8,8 @@ import (
 
 // Start starts serving. It returns at once.
 //
-// Errors: those of the system; as those of Listen when it is too late.
+// Errors: those of the system; ErrStarted, ErrStopped after StopListening, ErrReactorClosed after
+// Close.
 func (s *Server) Start() error {
 	if err := s.reactor.Start(); err != nil {
 		return err

@@ -8,8 +8,9 @@ import (
 // ErrServerClosed is returned by Serve and ListenAndServe after Shutdown or Close.
 var ErrServerClosed = errors.New("session: server closed")
 
-// ListenAndServe listens on addr, see Listen, and serves until Shutdown or Close is called. It
-// returns ErrServerClosed then, at once: Shutdown may still be waiting for clients.
+// ListenAndServe listens on addr, see Listen, and serves until Shutdown or Close is called. Then it
+// returns ErrServerClosed at once, while Shutdown may still be waiting for clients: wait for
+// Shutdown before the program ends.
 //
 // Errors: those of Listen and Start.
 func (s *Server) ListenAndServe(addr string) error {
@@ -20,8 +21,8 @@ func (s *Server) ListenAndServe(addr string) error {
 }
 
 // Serve serves the clients that connect to ln, a *net.TCPListener or *net.UnixListener, until
-// Shutdown or Close is called. It returns ErrServerClosed then, at once. It may be called several
-// times, each call with a listener of its own. See ListenOn for what becomes of ln.
+// Shutdown or Close is called. Then it returns ErrServerClosed at once, see ListenAndServe. Several
+// calls, each with a listener of its own, may run at a time. See ListenOn for what becomes of ln.
 //
 // Errors: those of ListenOn and Start.
 func (s *Server) Serve(ln net.Listener) error {
@@ -42,17 +43,17 @@ func (s *Server) serve() error {
 	return ErrServerClosed
 }
 
-// Listen adds an address: "host:port", ":port" or "unix:/path". Before Start nobody is accepted
-// there, afterwards clients are accepted at once. It is ListenWith with the defaults.
+// Listen adds an address: "host:port", ":port" or "unix:/path". Clients are accepted there from
+// Start on. It is ListenWith with the defaults.
 //
 // Errors: those of ListenWith.
 func (s *Server) Listen(addr string) (net.Addr, error) {
 	return s.reactor.Listen(ListenConfig{Addr: addr})
 }
 
-// ListenWith adds the address of lc. When it fails it may be called again. Where accepting fails
-// later, the listener rests for a moment and goes on. A socket that somebody has shut down
-// (shutdown(2)) listens again.
+// ListenWith adds the address of lc. When it fails it may be called again. If accepting fails
+// later, the listener pauses for a moment and goes on. If the listening socket is shut down from
+// outside (shutdown(2)), it listens again.
 //
 // Errors: those of the system; ErrStopped after StopListening, ErrReactorClosed after Close.
 func (s *Server) ListenWith(lc ListenConfig) (net.Addr, error) { return s.reactor.Listen(lc) }
@@ -69,6 +70,6 @@ func (s *Server) ListenOn(ln net.Listener) error { return s.reactor.ListenOn(ln)
 // Errors: those of ListenWith.
 func (s *Server) ListenFD(fd int) (net.Addr, error) { return s.reactor.ListenFD(fd) }
 
-// StopListening closes all listeners: nobody can connect any more, and clients that are connected
-// stay. Unix sockets are removed. It cannot be undone.
+// StopListening closes all listeners. New clients cannot connect any more, and connected clients
+// stay. The files of unix sockets are removed. It cannot be undone.
 func (s *Server) StopListening() { s.reactor.StopAccepting() }

@@ -121,10 +121,10 @@ func (ms *memberships) setUser(c conn, rec *record, id string) error {
 	return nil
 }
 
-// Join makes the session a member of a channel, which comes into being with its first member and is
-// gone with its last. Joining twice does nothing. Membership ends with Leave, or with the session:
-// before OnClose is called. The member gets what is published after Join has returned, and nothing
-// that was published before Join was called.
+// Join makes the session a member of a channel. A channel exists while it has members. Joining
+// twice does nothing. Membership ends with Leave, or with the session, before OnClose is called.
+// The member gets what is published after Join has returned, and nothing that was published before
+// Join was called.
 //
 // Errors: ErrClosed, ErrChannelName, ErrTooManyChannels.
 func (s Session) Join(channel string) error {
@@ -165,8 +165,8 @@ func (s Session) Leave(channel string) {
 	})
 }
 
-// Channels returns the names of the channels the session is in, the last one joined first. In OnClose it is
-// in none any more; Config.OnMembership tells which it has left.
+// Channels returns the names of the channels that the session is in, the last one joined first. In
+// OnClose the session is in none any more. Config.OnMembership is called with what it has left.
 func (s Session) Channels() (names []string) {
 	if s.srv == nil {
 		return nil
@@ -189,8 +189,9 @@ func (s Session) User() string {
 	return s.srv.table.detailsOf(s.c).user
 }
 
-// SetUser says whose session this is. A user may have many sessions: Server.UserSessions finds them, and
-// Server.SendUser sends to them. An empty id takes it back.
+// SetUser says which user the session belongs to. A user may have many sessions:
+// Server.UserSessions returns them, and Server.SendUser sends to them. With an empty id the session
+// belongs to no user.
 //
 // Errors: ErrClosed; ErrChannelName if ValidChannelName refuses the id.
 func (s Session) SetUser(id string) error {

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Middleware changes what a handler does: it returns one that calls next where it likes. Funcs gives it
-// all of next's functions to start from.
+// Middleware changes what a handler does: it returns a handler that calls next. Start from the
+// functions of next that Funcs returns, and replace some of them.
 type Middleware func(next Handler) Handler
 
-// Chain returns h behind a chain of middleware, the first of which sees every call first.
+// Chain wraps h in middleware. The first in the chain sees every call first.
 func Chain(h Handler, chain ...Middleware) Handler {
 	for i := len(chain) - 1; i >= 0; i-- {
 		h = chain[i](h)
@@ -18,7 +18,7 @@ func Chain(h Handler, chain ...Middleware) Handler {
 }
 
 // Funcs returns the functions of a handler, those of BinaryHandler, PingHandler, PongHandler and
-// ErrorHandler included, nil where it is none. A middleware replaces those that it is about.
+// ErrorHandler included. A function is nil if the handler does not have it.
 func Funcs(h Handler) HandlerFuncs {
 	if f, ok := h.(HandlerFuncs); ok {
 		return f
@@ -39,8 +39,8 @@ func Funcs(h Handler) HandlerFuncs {
 	return f
 }
 
-// ChainUpgrade returns a Route.OnUpgrade that asks one after the other, until one refuses. Each sees what
-// those before it have set.
+// ChainUpgrade returns a Route.OnUpgrade that calls the given ones in order, until one refuses.
+// Each sees what those before it have set in the Upgrade.
 func ChainUpgrade(chain ...func(*Upgrade) error) func(*Upgrade) error {
 	return func(u *Upgrade) error {
 		for _, ask := range chain {
@@ -52,10 +52,11 @@ func ChainUpgrade(chain ...func(*Upgrade) error) func(*Upgrade) error {
 	}
 }
 
-// SameOrigin is a Route.OnUpgrade for pages that the server itself serves: it refuses browsers whose page
-// comes from another host than the one they connect to (RFC 6455 §10.2). Clients that send no Origin are
-// no browsers, and pass. It takes the Host for granted: where a page is to be trusted because only this
-// machine can connect, check that too, since any name may resolve to it (DNS rebinding).
+// SameOrigin is a Route.OnUpgrade for pages that the server itself serves. It refuses a browser
+// whose page comes from another host than the one that it connects to (RFC 6455 §10.2). Clients
+// that send no Origin are not browsers, and pass. SameOrigin does not check the Host field. If only
+// this machine can connect and pages are trusted for that reason, check Host too: any name may
+// resolve to this machine (DNS rebinding).
 func SameOrigin(u *Upgrade) error {
 	if u.Request.Origin == nil || sameHost(string(u.Request.Origin), string(u.Request.Host)) {
 		return nil

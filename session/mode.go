@@ -10,13 +10,13 @@ const (
 	// of goroutines that the route has for itself (Route.BlockingCalls). While a call waits or runs,
 	// its client is not read from, so that at most one message of each client is on its way. Other
 	// goroutines find a session (Server.Sessions, SendAll) as soon as its handshake has been answered,
-	// perhaps before OnOpen is called: what they need of it is better set in Upgrade.Value.
+	// perhaps before OnOpen is called. Set what they need of it in Upgrade.Value.
 	MayBlock Mode = iota
 	// NeverBlocks is for handlers that return at once, in well under a millisecond. Sending never blocks.
 	// Their calls run on the workers that decode messages, which saves a copy and a switch of goroutines.
 	NeverBlocks
 	// OnLoop is for handlers that take microseconds, as an echo does. Their calls run on the event loop
-	// itself, and hold up all its clients.
+	// itself. A call that takes longer delays all clients of the loop.
 	OnLoop
 )
 
@@ -33,17 +33,17 @@ func (m Mode) String() string {
 	return fmt.Sprintf("Mode(%d)", uint8(m))
 }
 
-// UpgradeMode says whether Route.OnUpgrade and Route.HTTP may block, apart from the messages of the
-// sessions that they lead to.
+// UpgradeMode says whether Route.OnUpgrade and Route.HTTP may block. Mode says it of the handler's
+// calls.
 type UpgradeMode uint8
 
 const (
 	// UpgradeAsMode is the default: OnUpgrade and HTTP run where the handler's calls do.
 	UpgradeAsMode UpgradeMode = iota
-	// UpgradeMayBlock has them run in the pool for calls that may block. Until they have returned, or
-	// Config.HandshakeTimeout is over, the client waits for its answer.
+	// UpgradeMayBlock: they run in the route's pool for calls that may block. The client waits for
+	// its answer until they have returned, or Config.HandshakeTimeout is over.
 	UpgradeMayBlock
-	// UpgradeNeverBlocks has them run on a worker, or on the event loop if Mode is OnLoop.
+	// UpgradeNeverBlocks: they run on a worker, or on the event loop if Mode is OnLoop.
 	UpgradeNeverBlocks
 )
 

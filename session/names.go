@@ -41,7 +41,7 @@ const (
 	OpBinary = wsproto.OpBinary
 )
 
-// The policies for clients that do not read as fast as they are sent to, see Route.Outbound.
+// The policies for clients that read more slowly than they are sent to, see Route.Outbound.
 const (
 	CloseSlow  = netpoll.CloseSlow
 	DropOldest = netpoll.DropOldest
@@ -81,11 +81,11 @@ var (
 var (
 	// ErrStarted is returned by Start after Start.
 	ErrStarted = netpoll.ErrStarted
-	// ErrStopped is returned by what adds listeners after StopListening.
+	// ErrStopped is returned by methods that add listeners, after StopListening.
 	ErrStopped = netpoll.ErrStopped
-	// ErrReactorClosed is returned by what needs a running server after Close.
+	// ErrReactorClosed is returned by methods that need a running server, after Close.
 	ErrReactorClosed = netpoll.ErrReactorClosed
-	// ErrFull is returned when as many connections are open as may be.
+	// ErrFull is returned when the limit of open connections is reached.
 	ErrFull = netpoll.ErrFull
 )
 

@@ -11,15 +11,15 @@ import (
 )
 
 // Send sends one message, text or binary. It never blocks. What the socket cannot take at once
-// waits in the session's outbound queue; Route.Outbound says what happens when that is full. p is
-// the caller's again when Send returns. Text must be valid UTF-8. It is compressed where
-// Route.Deflate says so and the client has agreed.
+// waits in the session's outbound queue. Route.Outbound says what happens when that is full. p is
+// the caller's again when Send returns. Text must be valid UTF-8. The message is compressed if
+// Route.Deflate is set and the client has agreed.
 //
 // Errors: ErrClosed, ErrQueueFull, ErrDropped, ErrPayload, ErrNotUTF8.
 func (s Session) Send(op Opcode, p []byte) error { return s.send(op, p, 0) }
 
-// SendKeyed sends a message that only matters as the latest with its key, such as the price of one
-// symbol, see KeepLatest. With other policies the key means nothing.
+// SendKeyed sends a message that matters only until the next one with its key, as the price of one
+// symbol does. See KeepLatest. Other policies ignore the key.
 func (s Session) SendKeyed(key string, op Opcode, p []byte) error {
 	return s.send(op, p, hashKey(key))
 }
@@ -51,8 +51,8 @@ func (s Session) SendText(text string) error { return s.Send(OpText, []byte(text
 // SendBinary sends a binary message, see Send.
 func (s Session) SendBinary(p []byte) error { return s.Send(OpBinary, p) }
 
-// Prepared is a message that has been encoded once, to be sent to many sessions, and is
-// compressed at most once, for those that have agreed on it. It is immutable.
+// Prepared is a message that is encoded once and sent to many sessions. For sessions that use
+// compression it is compressed once. It is immutable.
 type Prepared struct {
 	frame   []byte
 	payload []byte // of frame
@@ -64,8 +64,9 @@ type Prepared struct {
 	packed  atomic.Pointer[packedFrames]
 }
 
-// Prepare encodes a message, text or binary. It copies p. Whatever sends another opcode returns
-// ErrPayload, and ErrNotUTF8 for text that is not valid UTF-8.
+// Prepare encodes a message, text or binary. It copies p. It returns no error: if op is another
+// opcode, each call that sends the result returns ErrPayload, and if text is not valid UTF-8,
+// ErrNotUTF8.
 func Prepare(op Opcode, p []byte) *Prepared {
 	n := wsproto.HeaderLen(len(p))
 	frame := wsproto.AppendFrame(make([]byte, 0, n+len(p)), op, p)
@@ -79,7 +80,7 @@ func Prepare(op Opcode, p []byte) *Prepared {
 	return m
 }
 
-// PrepareKeyed encodes a message that only matters as the latest with its key, see
+// PrepareKeyed encodes a message that matters only until the next one with its key, see
 // Session.SendKeyed. It copies p.
 func PrepareKeyed(key string, op Opcode, p []byte) *Prepared {
 	m := Prepare(op, p)

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// MembershipChange says who has come to a channel and who has gone, all in all, within
-// Config.MembershipInterval. Who came and went, or went and came back, within it is not told of.
+// MembershipChange is the net change of a channel's members within Config.MembershipInterval. A
+// member that joined and left, or left and came back, within the interval is not in it.
 type MembershipChange struct {
 	Channel string
-	// Joined and Left are members: by the user that Session.SetUser has set, else by their session's
-	// id. Who gets another name by SetUser leaves under the old one and joins under the new. A user
-	// is named once for each session. At most MaxChangedMembers are named in both together.
+	// Joined and Left name members: by the user that Session.SetUser has set, else by the id of the
+	// session. A SetUser that changes the name shows as a leave of the old name and a join of the
+	// new. A user is named once for each session. Both together name at most MaxChangedMembers.
 	Joined, Left []string
-	More         int // changes of members that are not named: who comes back is counted twice
+	More         int // changes of members that are not named; one that leaves and comes back counts twice
 	Members      int // how many sessions are in the channel now
 }
 

@@ -8,43 +8,44 @@ import (
 )
 
 var (
-	// ErrBusy is returned when so many publications wait to be sent that another one is not
-	// taken. No member gets it.
+	// ErrBusy is returned when too many publications wait to be sent. No member gets the refused
+	// one.
 	ErrBusy = errors.New("session: too many publications wait")
 	// ErrDraining is returned for a publication when the server is being shut down, or has been closed.
-	// No member gets it.
-	ErrDraining = errors.New("session: publications are not taken any more, the server is shutting down")
+	// No member gets the publication.
+	ErrDraining = errors.New("session: publication refused, the server is shutting down")
 	// ErrNoRoute is returned for a path that is not the Route.Path of any route.
 	ErrNoRoute = errors.New("session: no route with this path")
 )
 
 // Published says what has become of a publication.
 type Published struct {
-	// Sequence is the publication's number in its channel, or among those to its user. The first is 1. A
-	// channel that all members have left begins again. 0 if there was no member, and with SendAll.
+	// Sequence is the publication's number in its channel, or among those to its user. The first is
+	// 1. A channel that all members have left begins with 1 again. Sequence is 0 if the channel has
+	// no members, and for SendAll.
 	Sequence uint64
-	// Reached is how many sessions have got the message, in a socket or in a queue of theirs. Where there
-	// are more than 64, and with SendAll, it is how many the message is on its way to; sessions that
-	// are excepted, or that are just about to end, are then counted too.
+	// Reached is how many sessions have got the message, in their sockets or queues. For more than
+	// 64 members, and for SendAll, it is how many sessions the message is on its way to. Excepted
+	// sessions and sessions that are about to end are then counted too.
 	Reached int
 }
 
-// Publish sends m to the members of a channel, but for those in except. It returns before they have
-// all been sent to: channels of more than 64 members are served by goroutines of their own, a part of
-// the members each. Members that do not read fast enough hold nobody up: see Session.Send.
+// Publish sends m to the members of a channel, except those in except. For a channel of more than
+// 64 members it returns before all have been sent to: goroutines of the server send, each to a part
+// of the members. A member that reads slowly does not delay the others, see Session.Send.
 //
 // All members see all publications of a channel in the same order, that of Published.Sequence, whoever
 // published. From Join to Leave a member gets all of them, without a gap, for as long as its session is
-// open. Publications of two goroutines to a smaller channel take turns: one waits while the other
-// sends.
+// open. If two goroutines publish to a smaller channel, one waits while the other sends.
 //
-// What the publisher sends afterwards in other ways, or to other channels, may arrive before. So may the
-// Close frame of Session.Close: a member of a large channel that is closed right after a publication may not
-// get it. What has to follow a publication is to be published to the same channel.
+// What the publisher sends next in another way, or to another channel, may arrive before a
+// publication to a large channel. So may the Close frame of Session.Close: a member that is closed
+// right after a publication may not get it. To make sure that a message comes after a publication,
+// publish it to the same channel.
 //
-// Errors: ErrBusy, ErrDraining, ErrChannelName, ErrPayload, ErrNotUTF8. A channel without members is none.
-// After ErrBusy nobody has got the message: what matters, the last price of a symbol for instance, is to be
-// published again.
+// Errors: ErrBusy, ErrDraining, ErrChannelName, ErrPayload, ErrNotUTF8. It is not an error if the
+// channel has no members. After ErrBusy no member gets the message. If it matters, publish it
+// again.
 func (s *Server) Publish(channel string, m *Prepared, except ...Session) (Published, error) {
 	if !ValidChannelName(channel) {
 		return Published{}, ErrChannelName
@@ -52,8 +53,8 @@ func (s *Server) Publish(channel string, m *Prepared, except ...Session) (Publis
 	return s.publish(s.memberships.channels, channel, m, except)
 }
 
-// SendUser sends m to all sessions of a user, but for those in except. It is served like a publication to a
-// channel of these sessions, see Publish.
+// SendUser sends m to all sessions of a user, except those in except. It works like a publication
+// to a channel of these sessions, see Publish.
 //
 // Errors: those of Publish, except ErrChannelName.
 func (s *Server) SendUser(id string, m *Prepared, except ...Session) (Published, error) {
@@ -68,10 +69,10 @@ func (s *Server) publish(r *hub.Registry, name string, m *Prepared, except []Ses
 	return Published{sequence, reached}, publishError(err)
 }
 
-// SendAll sends m to all open sessions of a route, or of all routes if path is "", but for those in
-// except. It is served like a publication to a large channel, see Publish: all sessions see all such
-// messages in the same order. path is that of Route.Path; sessions of earlier routes with the same one, see
-// SetRoutes, get the message too.
+// SendAll sends m to all open sessions of a route, or of all routes if path is "", except those in
+// except. It works like a publication to a large channel, see Publish: all sessions see the
+// messages of SendAll in the same order. path is a Route.Path. Sessions of earlier routes with the
+// same Route.Path, see SetRoutes, get the message too.
 //
 // Errors: ErrBusy, ErrDraining, ErrNoRoute, ErrPayload, ErrNotUTF8.
 func (s *Server) SendAll(path string, m *Prepared, except ...Session) (Published, error) {

@@ -2,11 +2,11 @@ package session
 
 import "time"
 
-// PauseReading stops reading from the client, until ResumeReading: what it sends stays in the kernel and
-// slows it down (TCP flow control). No message is delivered after PauseReading has returned within a
-// callback of the session; from another goroutine, one may be on its way. Nor are pings
-// answered, or the end of the client's input seen unless it is a reset, and the silence of the client is
-// not held against it.
+// PauseReading stops reading from the client, until ResumeReading. What the client sends stays in
+// the kernel and slows it down (TCP flow control). If a callback of the session calls PauseReading,
+// no message is delivered after that. If another goroutine calls it, one more message may be on its
+// way. While reading is paused, pings are not answered, an orderly end of the client's input is not
+// seen, and the client's silence does not count.
 //
 // Errors: ErrClosed.
 func (s Session) PauseReading() error { return s.setFlag(flagPaused, true) }
@@ -16,8 +16,8 @@ func (s Session) PauseReading() error { return s.setFlag(flagPaused, true) }
 // Errors: ErrClosed.
 func (s Session) ResumeReading() error { return s.setFlag(flagPaused, false) }
 
-// Terminate ends the session at once, without a closing handshake: what is queued is dropped and the
-// connection reset. OnClose says ByServer and 1006, unless a closing handshake had begun.
+// Terminate ends the session at once, without a closing handshake. What is queued is dropped, and
+// the connection is reset. OnClose gets ByServer and 1006, unless a closing handshake had begun.
 //
 // Errors: ErrClosed if the session has ended.
 func (s Session) Terminate() error {

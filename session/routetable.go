@@ -13,12 +13,12 @@ import (
 const (
 	// maxRoutes bounds the routes of all tables that are alive: a record has 16 bits for a route.
 	maxRoutes = 1 << 16
-	// MaxRouteTables is how many route tables may be alive, see Server.SetRoutes.
+	// MaxRouteTables is how many route tables may exist at a time, see Server.SetRoutes.
 	MaxRouteTables = 256
 )
 
 // ErrRouteTables is returned by Server.SetRoutes when sessions of MaxRouteTables tables are still
-// open, or those tables have 65,536 routes with the new one.
+// open, or when those tables and the new one have more than 65,536 routes together.
 var ErrRouteTables = errors.New("session: too many earlier route tables still have sessions")
 
 // routeTables holds the route tables that are alive: the current one, in which requests find their
@@ -184,19 +184,19 @@ func (ts *routeTables) stats() (generation uint64, alive int) {
 	return ts.generation, ts.alive
 }
 
-// SetRoutes replaces all routes at once. Sessions that are open, and requests that have found their
-// route already, keep the route that they have: its handler, limits, Farewell and all else. New
-// requests are served by the new routes alone.
+// SetRoutes replaces all routes at once. Open sessions, and requests that have already found their
+// route, keep that route: its handler, limits, Farewell and everything else. New requests are
+// served by the new routes alone.
 //
-// The earlier routes are freed when their last session has ended and its OnClose has returned. At
-// most MaxRouteTables tables are alive at a time, the current one included. Beyond that SetRoutes
-// fails until sessions of earlier ones have ended.
+// Earlier routes are freed when their last session has ended and its OnClose has returned. At most
+// MaxRouteTables tables exist at a time, the current one included. Beyond that SetRoutes fails
+// until the sessions of an earlier table have ended.
 //
-// It may be called at any time, from any goroutine, handlers included. Calls are taken one after
+// Any goroutine may call it at any time, handlers included. Concurrent calls take effect one after
 // the other.
 //
-// Errors: what NewServer says about Config.Routes, all faults in one error, and ErrRouteTables. On
-// an error nothing has changed.
+// Errors: those of NewServer for Config.Routes, all in one error, and ErrRouteTables. On an error
+// nothing has changed.
 func (s *Server) SetRoutes(routes []Route) error {
 	list, p, err := compileRoutes(routes, s.cfg.FragmentRate)
 	if err != nil {

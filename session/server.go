@@ -53,6 +53,8 @@ type Server struct {
 }
 
 // NewServer creates a server. It starts nothing.
+//
+// Errors: what is wrong with cfg, and those of the system.
 func NewServer(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	routes, patterns, routesErr := compileRoutes(cfg.Routes, max(1, cfg.FragmentRate))

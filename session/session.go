@@ -9,35 +9,34 @@ import (
 )
 
 var (
-	// ErrClosed is returned by calls on a session that has ended, and by those that send, join or close
-	// from when either side has begun to close.
+	// ErrClosed is returned by calls on a session that has ended. Calls that send, join or close
+	// return it as soon as either side has begun to close.
 	ErrClosed = netpoll.ErrClosed
 	// ErrQueueFull is returned when a message does not fit into the session's outbound
-	// queue: the client does not read as fast as it is sent to. The message is dropped
-	// and the session is being closed with Route.SlowCode.
+	// queue: the client does not read as fast as it is sent to. The message is dropped,
+	// and the session is closed with Route.SlowCode.
 	ErrQueueFull = netpoll.ErrQueueFull
-	// ErrDropped is returned when a message was dropped as Route.Outbound demands. The session
-	// goes on.
+	// ErrDropped is returned when Route.Outbound has dropped the message. The session goes on.
 	ErrDropped = netpoll.ErrDropped
 	// ErrPayload is returned for a control payload over 125 bytes, a Close code that must
-	// not be sent (RFC 6455 §7.4.1), or an opcode that is no data opcode.
+	// not be sent (RFC 6455 §7.4.1), or an opcode other than OpText and OpBinary.
 	ErrPayload = errors.New("session: payload or code cannot be sent")
 	// ErrNotUTF8 is returned when a text message is not valid UTF-8 (RFC 6455 §5.6, §8.1). A client
 	// would have to fail the connection.
 	ErrNotUTF8 = errors.New("session: text is not valid UTF-8")
 )
 
-// Session is a handle to one client's session: a small comparable value, which may be kept and
-// used from any goroutine for as long as one likes. Once the session has ended, calls return
-// ErrClosed or zero values, never those of another client that took its place. The zero
-// Session is one that has ended.
+// Session is a handle to one client's session: a small comparable value, which may be kept for as
+// long as the caller likes. Any goroutine may use it. Once the session has ended, calls return
+// ErrClosed or zero values, never those of a later client. The zero Session acts like one that has
+// ended.
 type Session struct {
 	srv *Server
 	c   conn
 }
 
-// SendPing sends a ping of up to 125 bytes. The server pings silent clients by itself. Where
-// Route.Outbound drops messages it may drop pings and pongs of this kind too.
+// SendPing sends a ping of up to 125 bytes. The server pings silent clients by itself. If
+// Route.Outbound drops messages it may drop this one too.
 func (s Session) SendPing(p []byte) error { return s.control(wsproto.OpPing, p) }
 
 // SendPong sends an unsolicited pong of up to 125 bytes. The server answers pings by itself.
@@ -63,10 +62,10 @@ func (s Session) answerPing(p []byte) {
 	_ = s.srv.tr.Send(s.c, netpoll.Message{Prefix: header(wsproto.OpPong, len(p)), Body: p, Urgent: true}) // ErrClosed: we have sent Close
 }
 
-// Close begins the closing handshake with a status code and a reason, of which at most 123 bytes of
-// UTF-8 are sent; StatusNoStatus sends an empty Close frame. Nothing can be sent after it, and no
-// message is delivered any more. The client has Config.Reactor.CloseTimeout to answer, and as long again
-// if it does not stop sending.
+// Close begins the closing handshake with a status code and a reason. At most 123 bytes of the
+// reason are sent. StatusNoStatus sends an empty Close frame. After Close nothing can be sent, and
+// no message is delivered any more. The client has Config.Reactor.CloseTimeout to answer, and as
+// long again if it does not stop sending.
 //
 // Errors: ErrClosed if either side has begun before, ErrPayload for a code that must not be sent.
 func (s Session) Close(code StatusCode, reason string) error {
@@ -82,8 +81,8 @@ func (s Session) Close(code StatusCode, reason string) error {
 // Server returns the server that the session belongs to, nil for the zero Session.
 func (s Session) Server() *Server { return s.srv }
 
-// ID returns the session's id: 22 characters of base64url, unique, and telling the client
-// nothing. Server.Lookup finds the session by it.
+// ID returns the session's id: 22 characters of base64url. It is unique and reveals nothing to the
+// client. Server.Lookup finds the session by it.
 func (s Session) ID() string {
 	if s.srv == nil {
 		return ""

@@ -9,9 +9,9 @@ import (
 	"wsgateway/wsproto"
 )
 
-// ErrHandlerStuck is returned by Close and Shutdown when calls of handlers have not returned in time. The
-// sessions of these calls end when they return; all others have ended, but for OnClose of routes that may block
-// where such calls hold the whole pool.
+// ErrHandlerStuck is returned by Close and Shutdown when calls of handlers have not returned in
+// time. The sessions of these calls end when the calls return. All other sessions have ended. Their
+// OnClose may still have to wait if calls that do not return hold their route's whole pool.
 var ErrHandlerStuck = errors.New("session: calls of handlers do not return")
 
 const (
@@ -25,20 +25,22 @@ const (
 
 // Shutdown ends the server in an orderly way, within ctx:
 //
-//   - Listeners are closed, and handshakes are refused with 503. Connections that have not said a word are
-//     closed.
+//   - Listeners are closed, and handshakes are refused with 503. Connections that have sent nothing
+//     are closed.
 //   - Publications are refused with ErrDraining. Those that were accepted are sent to all members.
-//   - Calls of handlers that wait or run may finish, and what they send is sent. Then their session is closed
-//     with 1001, as all others are at once.
-//   - Shortly before the deadline of ctx, a fifth of its time and at most 1 s, those get the Close frame too
-//     whose handlers are still busy.
-//   - When ctx is over, clients that have not answered are cut off. Calls that still run are left behind.
+//   - Sessions whose handlers are not in a call are closed with 1001. Calls that wait or run may
+//     finish and send. Then their sessions are closed with 1001 too.
+//   - Shortly before the deadline of ctx (a fifth of its time, at most 1 s) sessions whose handlers
+//     are still busy get the Close frame too.
+//   - When ctx is over, clients that have not answered are cut off. Shutdown does not wait for
+//     calls that still run.
 //
 // Then Close is called. A client that makes no progress for Reactor.CloseTimeout is cut off before ctx is over.
 //
-// The error joins a CutOffError if clients were cut off; that of ctx if it ended before everybody was gone, or
-// before all publications were sent; and that of Close:
-// ErrHandlerStuck if handlers do not return within ctx, or Config.HandlerTimeout after the last client was gone.
+// The error joins up to three: a CutOffError if clients were cut off; the error of ctx if it ended
+// before all clients were gone or all publications were sent; and the error of Close, which is
+// ErrHandlerStuck if handlers do not return within ctx, or within Config.HandlerTimeout after the
+// last client has gone.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
 	s.reactor.StopAccepting()
@@ -111,8 +113,8 @@ func (s *Server) sendAway(all bool) {
 	}
 }
 
-// goAway closes the session if the server shuts down and no call of its handler waits or runs. It is woken when
-// the last one has returned.
+// goAway closes the session if the server shuts down and no call of its handler waits or runs. It
+// gets a turn for this when the last call has returned.
 func (t *turn) goAway() {
 	if !t.srv.goingAway.Load() || t.rec.closing(t.c) || t.busy() {
 		return
@@ -120,10 +122,10 @@ func (t *turn) goAway() {
 	_ = t.session().beginClose(wsproto.StatusGoingAway, "") // or somebody was first
 }
 
-// Close ends the server at once: every session ends without a closing handshake. It waits for calls of
-// handlers that are under way for Config.HandlerTimeout, and about as long again for those of OnClose that
-// it brings about. Handlers must not call it, nor Shutdown: it would wait for them. Later calls wait for the
-// first, and return what it does.
+// Close ends the server at once: every session ends without a closing handshake. It waits for calls
+// of handlers that are under way for up to Config.HandlerTimeout, and about as long again for the
+// calls of OnClose that it causes. Handlers must not call Close or Shutdown, which would wait for
+// them. Later calls of Close wait for the first one and return its error.
 //
 // Errors: ErrHandlerStuck.
 func (s *Server) Close() error {

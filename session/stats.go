@@ -99,8 +99,8 @@ type Stats struct {
 	Sessions int // open sessions
 	Draining bool
 
-	RouteTables      int    // that are alive, see Server.SetRoutes: the current one, and those that still have sessions
-	RouteGeneration  uint64 // how often the routes have been set, by NewServer at first
+	RouteTables      int    // the current one and earlier ones that still have sessions, see Server.SetRoutes
+	RouteGeneration  uint64 // how often the routes have been set; NewServer is the first time
 	RouteTablesLimit int    // MaxRouteTables
 
 	Handshakes       map[string]uint64 // by HTTP status, "aborted" for clients that left before
@@ -141,18 +141,18 @@ type ChannelStats struct {
 	WaitingBytes      int64  // of them
 	WaitingBytesLimit int64
 
-	Untold uint64 // changes of membership that OnMembership was not told of: too many channels
+	Untold uint64 // changes of membership dropped, too many channels changed at once
 
 	Delivered uint64 // messages of publications accepted for sending to a member
-	Missed    uint64 // members that were closing, or did not read fast enough
+	Missed    uint64 // messages not accepted: the member was closing, or did not read fast enough
 }
 
 // DeflateStats are the gauges and counters of compression.
 type DeflateStats struct {
 	Sessions      int    // open sessions that have agreed on it
 	SessionsLimit int    // their bound
-	Declined      uint64 // handshakes it was declined to because of the bound
-	Busy          uint64 // messages sent as they are because all compressors were in use
+	Declined      uint64 // handshakes that went without it because of the bound
+	Busy          uint64 // messages sent uncompressed because all compressors were in use
 
 	Received, Sent           uint64 // messages that were compressed
 	ReceivedWire, SentWire   uint64 // their bytes, compressed

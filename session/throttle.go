@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// Rate bounds what a client may send. Who sends more is not read from until it is within its rate
-// again, which slows it down (TCP flow control); who still does so for Patience is closed with 1008.
+// Rate bounds what a client may send. A client that sends more is not read from until it is within
+// its rate again, which slows it down (TCP flow control). A client that exceeds its rate for
+// Patience is closed with 1008.
 type Rate struct {
-	Messages int // a second, for long; 0: no bound
-	Bytes    int // a second, for long; 0: no bound. A message is its payload, decompressed, and 6 more
-	// MessageBurst and ByteBurst are what may come at once, beyond which reading stops.
-	// Default: those of a second. A larger message than that is taken, and paid for afterwards.
+	Messages int // a second in the long run; 0: no bound
+	Bytes    int // a second in the long run; 0: no bound. A message counts its decompressed payload and 6 bytes
+	// MessageBurst and ByteBurst may come at once. Beyond them reading stops. Default: those of a
+	// second. A message that is larger than ByteBurst is accepted, and the client then has to wait.
 	MessageBurst, ByteBurst int
-	// Patience is for how long a client may exceed its rate without a second's break. Default
-	// 30 s.
+	// Patience is for how long a client may exceed its rate without a break of a second. Default 30
+	// s.
 	Patience time.Duration
 }
 
@@ -82,8 +83,8 @@ func (th *throttle) refill(r *Rate, now uint32) {
 	th.bytes = gain(th.bytes, d, r.Bytes, r.ByteBurst)
 }
 
-// gain adds what a client may have for d seconds. Who has been stopped is looked at again every quarter
-// of a second only, and gets all of it, even beyond a small burst.
+// gain adds what a client may have for d seconds. A client that has been stopped is looked at only
+// every quarter of a second. It gets all that it has gained, even beyond a small burst.
 func gain(tokens, d float64, rate, burst int) float64 {
 	limit := float64(burst)
 	if tokens < 0 {
