@@ -127,7 +127,7 @@ func TestAdoptRefused(t *testing.T) {
 		"full, no spare": {netpoll.Config{MaxConns: 1, Spare: 1}, func(t *testing.T, r *netpoll.Reactor, addr string) {
 			talk(t, dial(t, addr))
 			dial(t, addr)
-			wstest.Eventually(t, func() bool { return r.Stats().Refused == 1 }, "the spare is taken")
+			wstest.Eventually(t, func() bool { return r.Stats().AcceptPauses["full"] == 1 }, "the spare is taken")
 		}, netpoll.ErrFull},
 		"stopped": {netpoll.Config{}, func(_ *testing.T, r *netpoll.Reactor, _ string) { r.StopAccepting() }, netpoll.ErrStopped},
 		"closed":  {netpoll.Config{}, func(_ *testing.T, r *netpoll.Reactor, _ string) { r.Close() }, netpoll.ErrReactorClosed},
