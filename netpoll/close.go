@@ -9,19 +9,18 @@ import (
 // that is left is closed with ErrReactorClosed. It returns when the last call of the handler
 // has returned.
 //
-// It waits for the calls that are under way for Config.HandlerTimeout. Then it closes all
-// connections but those that are being served, logs how many goroutines are, and returns
-// ErrHandlerStuck. A connection that is being served is closed when that call of the handler
-// returns, by its goroutine, which serves nothing further. A Closed that does not return while
-// Close closes what is left has Close return, too, after HandlerTimeout without progress; what
-// is left then is closed when it returns.
+// It waits for running calls for up to Config.HandlerTimeout. Then it closes all connections except
+// those in a call, logs how many goroutines are stuck, and returns ErrHandlerStuck. When a stuck
+// call returns, its goroutine closes the connection and serves nothing further. If a call of Closed
+// gets stuck while Close closes the rest, Close returns after HandlerTimeout without progress. What
+// is left is closed when that call returns.
 //
-// A Handler must not call Close: it would wait for itself for HandlerTimeout. Later calls wait
-// for the first, and return what it does.
+// A Handler must not call Close, which would wait for that very call. Later calls wait for the
+// first one and return its error.
 func (r *Reactor) Close() error { return r.CloseWithin(r.cfg.HandlerTimeout) }
 
-// CloseWithin is Close with another bound than Config.HandlerTimeout: d, which must be positive. Where calls of
-// the handler do not return it takes twice as long.
+// CloseWithin is Close with the bound d, which must be positive, in place of Config.HandlerTimeout.
+// If calls of the handler do not return it takes up to twice as long.
 func (r *Reactor) CloseWithin(d time.Duration) error {
 	r.closeOnce.Do(func() { r.closeErr = r.close(d) })
 	return r.closeErr

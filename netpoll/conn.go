@@ -58,7 +58,7 @@ const (
 	Writable
 	// HangUp: epoll reported that the peer shut its side down, or an error.
 	HangUp
-	// Woken: somebody called [Reactor.Wake].
+	// Woken: [Reactor.Wake] was called.
 	Woken
 	// Deadline: the deadline set with [Turn.SetDeadline] has passed.
 	Deadline

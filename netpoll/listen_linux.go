@@ -141,8 +141,9 @@ func (r *Reactor) ListenOn(ln net.Listener) error {
 }
 
 // ListenFD adds a listening descriptor that the process has inherited, from systemd for instance
-// (sd_listen_fds(3)). On success it is the reactor's. The file of a unix socket stays when the
-// listener is closed: it is of whoever made it. On an error the descriptor remains the caller's.
+// (sd_listen_fds(3)). On success it belongs to the reactor. The file of a unix socket stays when
+// the listener is closed, because another process made it. On an error the descriptor remains the
+// caller's.
 //
 // Errors: as those of Listen; ENOTSOCK, EPROTOTYPE if it is not a stream socket, and EINVAL if it
 // does not listen.

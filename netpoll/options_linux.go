@@ -55,10 +55,10 @@ func streamSocket(fd int) (domain int, listening bool, err error) {
 	return domain, accepts != 0, err
 }
 
-// FDBudget says how many connections RLIMIT_NOFILE allows, and how many more may be open only
-// to be refused. A reserve is kept back for them and for everything else the process opens: a
-// fifth of the limit, at least 48 and at most 256 descriptors. Of it 40 are never used for
-// refusals, since a process that is merely full must still answer whoever asks how it is.
+// FDBudget says how many connections RLIMIT_NOFILE allows, and how many more may be open only to be
+// refused. A reserve is kept back for refusals and for everything else that the process opens: a
+// fifth of the limit, at least 48 and at most 256 descriptors. 40 of the reserve are never used for
+// refusals, so that a full process still answers on its admin address.
 func FDBudget() (conns, spare int, err error) {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {

@@ -12,15 +12,16 @@ import (
 // it does not read.
 var ErrUserTimeout = errors.New("netpoll: peer has not acknowledged what it was sent")
 
-// Progress tells whether the peer takes what it is sent, for a caller that waits for an answer
-// which may stand behind megabytes. It returns 0 if the peer has taken nothing within d, else how
-// much of d is left since it did: give it so long before asking again.
+// Progress tells whether the peer takes its output. It is for a caller that waits for an answer,
+// while megabytes may still be on their way to the peer in front of the question. It returns 0 if
+// the peer has taken nothing within d. Otherwise it returns how much of d is left since the peer
+// last took something: wait so long before asking again.
 //
-// The peer takes something when the socket takes queued bytes, and when it acknowledges bytes
-// between two calls, as long as others are left at one of them: a peer that has everything, and goes
-// on reading what is new, owes the answer. The first call has nothing to compare with; output that
-// is unacknowledged then counts if the peer has answered anything within d. MarkProgress makes the
-// next call a second one.
+// The peer takes something when the socket takes queued bytes. It also does when it acknowledges
+// bytes between two calls of Progress, if other bytes are unacknowledged at one of the two calls.
+// (A peer that has acknowledged everything has got the question, and owes the answer.) The first
+// call has nothing to compare with. If output is unacknowledged then, it counts as progress if the
+// peer has acknowledged anything within d. After MarkProgress the next call is a second one.
 func (t *Turn) Progress(d time.Duration) (left time.Duration) {
 	now := look(int(t.s.fd))
 	first, behind := t.s.oflags&oMarked == 0, t.s.oflags&oBehind != 0
@@ -34,7 +35,8 @@ func (t *Turn) Progress(d time.Duration) (left time.Duration) {
 	return left
 }
 
-// MarkProgress has the next call of Progress count what the peer takes from now on.
+// MarkProgress starts the comparison: the next call of Progress counts what the peer takes from now
+// on.
 func (t *Turn) MarkProgress() {
 	t.mark(look(int(t.s.fd)))
 	t.s.oflags |= oBehind // what is being sent now will be

@@ -124,10 +124,11 @@ func (r *Reactor) tooLate() error {
 	return nil
 }
 
-// Start starts the workers and the loops, and with them accepting. It may be called once:
-// then, whether it succeeded or not, it returns ErrStarted, after StopAccepting ErrStopped, and
-// after Close ErrReactorClosed. When a loop or a listener cannot be started, all that is left to
-// do is Close: Listen and Adopt return ErrStarted.
+// Start starts the workers and the loops, and with them accepting. If it fails because a loop or a
+// listener cannot be started, the reactor can only be closed: Listen and Adopt return ErrStarted.
+//
+// Errors: those of the system; ErrStarted for a second call, ErrStopped after StopAccepting,
+// ErrReactorClosed after Close.
 func (r *Reactor) Start() error {
 	r.life.Lock()
 	defer r.life.Unlock()

@@ -68,8 +68,8 @@ type Stats struct {
 	ReadBytes    uint64
 	SentBytes    uint64 // taken by the kernel, which is not "received"
 	SentMessages uint64 // likewise
-	Dropped      uint64 // messages accepted or refused that will never be sent; of a turn that was cut off all that it collected
-	Superseded   uint64 // urgent messages in whose place a later one was sent
+	Dropped      uint64 // messages that will never be sent, accepted or refused; all that a turn had collected when it was cut off
+	Superseded   uint64 // urgent messages that a later one has replaced
 
 	// Messages lost by policy, none of them in Dropped: for DropOldest, for DropNewest (and for
 	// DropOldest where nothing else could be dropped), and replaced by a later one of their key.

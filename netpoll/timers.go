@@ -62,10 +62,10 @@ func (r *Reactor) Advance(d time.Duration) {
 	r.timers.rest = d % time.Millisecond
 }
 
-// Sweep gives a turn to every connection whose deadline has passed or whose queue has not moved
-// for too long. It looks at one of parts equal parts of all connections: looking at one after
-// the other, a little apart, keeps those whose time is up together, after a storm of
-// connects, from getting their turns together.
+// Sweep gives a turn to every connection whose deadline has passed or whose queue has not moved for
+// too long. It looks at one of parts equal parts of all connections. The caller sweeps the parts
+// one after the other, with pauses. So connections whose time is up together, as after a storm of
+// connects, do not get their turns all at once.
 func (r *Reactor) Sweep(part, parts int) {
 	now := r.timers.now.Load()
 	var due list

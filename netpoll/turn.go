@@ -7,15 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Handler is told what happens on connections. For one connection the calls come one at a
-// time and in order, from whichever goroutine owns it at that moment: a worker, or the loop
-// for connections that are marked with Turn.SetInline. No call may block. The connection of a
-// call that panics, or that calls runtime.Goexit, is closed with ErrPanic.
+// Handler handles what happens on connections. For one connection the calls come one at a time and
+// in order. The goroutine that owns the connection at that moment makes them: a worker, or the loop
+// for connections that Turn.SetInline has marked. No call may block. If a call panics or calls
+// runtime.Goexit, its connection is closed with ErrPanic.
 //
 //	Opened { Data | Ended | Notice } Closed
 type Handler interface {
-	// Opened is the first call for a connection, be it accepted or adopted (Turn.Adopted). refused says that it is over the
-	// limit: it should be told so with Send and Turn.CloseFlushed, and not served.
+	// Opened is the first call for a connection, accepted or adopted (Turn.Adopted). refused says
+	// that the connection is over the limit. The handler then answers with Send and
+	// Turn.CloseFlushed, and does not serve it.
 	Opened(t *Turn, refused bool)
 	// Data delivers input. p is the turn's buffer: it may be changed, and is valid until
 	// Data returns.
@@ -23,9 +24,9 @@ type Handler interface {
 	// Ended says that the peer has sent its last byte.
 	Ended(t *Turn)
 	// Notice delivers the reasons Woken, Deadline, Overflow and Stalled of a turn, and HangUp where
-	// the connection is paused. It comes after the input that was waiting has been delivered: silence
-	// is judged only then. Where input had to be left unread, Deadline is withheld, and Turn.Unread
-	// says so.
+	// the connection is paused. It comes after the waiting input has been delivered, so that
+	// silence is judged only then. If input had to be left unread, Deadline is withheld, and
+	// Turn.Unread reports true.
 	Notice(t *Turn, why Reason)
 	// Closed is the last call. The descriptor is closed after it, and the index of the
 	// connection is free for another one.
@@ -246,9 +247,9 @@ func (t *Turn) excused() bool {
 	return t.unread && t.s.oflags&oPaused == 0
 }
 
-// Overdue returns how long ago the deadline has passed, and a negative duration if it has not or there is
-// none. Who does not hold it against a peer that has sent more than there was time for must have a bound for
-// that: the peer may go on for ever.
+// Overdue returns how long ago the deadline passed. It is negative if the deadline has not passed
+// or there is none. Callers that tolerate a missed deadline must bound for how long: the peer may
+// go on for ever.
 func (t *Turn) Overdue() time.Duration {
 	return t.r.timers.overdue(t.c)
 }

@@ -1,6 +1,6 @@
 // Package webpubsub lets clients publish and subscribe by themselves, without a backend. They speak
-// json.webpubsub.azure.v1, the JSON subprotocol of Azure Web PubSub, so that its client libraries
-// work unchanged with their protocol that does not recover connections; in JavaScript that is
+// json.webpubsub.azure.v1, the JSON subprotocol of Azure Web PubSub. The client libraries of Azure
+// work unchanged, with the protocol that does not recover connections. In JavaScript that is
 // WebPubSubJsonProtocol().
 //
 // # Use
@@ -20,13 +20,15 @@
 //	{"type":"ping"}
 //	{"type":"sequenceAck","sequenceId":N}
 //
-// T says what D is: "json", the default, any JSON value; "text", a string; "binary", a string with
-// base64 (RFC 4648 §4, with padding). "protobuf" is refused. JSON is passed on byte for byte, so that
-// no number changes. noEcho spares the sender, who otherwise gets his own message if he is a member.
-// Events and invocations are refused, since there is nobody to handle them, and so is a sendToGroup
-// with a member "stream". What then means nothing is ignored: sequenceAck, cancelInvocation, streamData,
-// streamEnd. Members with other names are ignored, and so are names with half a surrogate, which no
-// other name equals; null is as good as absent, except for data.
+// T says what D is. "json", the default, is any JSON value. "text" is a string. "binary" is a
+// string with base64 (RFC 4648 §4, with padding). "protobuf" is refused. JSON is passed on byte for
+// byte, so that no number changes. A sender that is a member gets its own message too, unless
+// noEcho is true.
+//
+// Events and invocations are refused, because no backend handles them. A sendToGroup with a member
+// "stream" is refused too. Messages that belong to these features are ignored: sequenceAck,
+// cancelInvocation, streamData, streamEnd. Members with other names are ignored, also names with
+// half a surrogate. A member that is null counts as absent, except for data.
 //
 // # What a client gets
 //
@@ -71,20 +73,24 @@
 //
 // # Clients that do not keep up
 //
-// A member that does not read gets its messages queued, up to Config.Reactor.QueueMessages and QueueBytes
-// of package session: 256 messages and 256 KiB, in the gateway -queue-messages and -queue-bytes. Beyond
-// that it is closed with 1013, if Route.Outbound says nothing else. The client library then connects again,
-// joins its groups, and sends again what has not been acknowledged: such a member misses what is published
-// meanwhile, and its own messages may reach the others twice. It happens to clients that send without
-// waiting for acks, since they do not read while they send: two Node.js processes with 5,000 messages of
-// 1 KB each ran into it. With at most 64 unacknowledged at a time, or with small messages, all 10,000
-// arrived, in order. So await the acks, or limit how many are missing; or make the queues larger.
+// Messages for a member that does not read are queued. Config.Reactor.QueueMessages and QueueBytes
+// of package session bound the queue; in the gateway these are -queue-messages and -queue-bytes. A
+// member whose queue is full is closed with 1013, unless Route.Outbound says something else. The
+// client library then connects again, joins its groups, and sends again what has not been
+// acknowledged. So this member misses what is published meanwhile, and its own messages may reach
+// the others twice.
+//
+// Clients that send without waiting for acks do not read while they send, and so may fill their
+// queue. With queues of 256 messages and 256 KiB this happened to two Node.js processes that sent
+// 5,000 messages of 1 KB each. With at most 64 unacknowledged at a time, or with small messages,
+// all 10,000 arrived, in order. So await the acks, limit how many are outstanding, or make the
+// queues larger.
 //
 // # The end of a session
 //
-// "disconnected" says why the Close frame comes that is behind it: a message that is no request, the
-// server's shutdown (1001), session.Session.Close. It does not come where a client breaks a rule of
-// WebSocket, does not keep up (1013) or does not answer pings.
+// "disconnected" comes before a Close frame and gives its reason: a message that is not a request,
+// the server's shutdown (1001), or session.Session.Close. It does not come if a client breaks a
+// rule of WebSocket, does not keep up (1013) or does not answer pings.
 //
 // # Memory
 //
