@@ -88,3 +88,9 @@ func (r *Reactor) Unacked(c Conn) int {
 	defer s.wmu.Unlock()
 	return look(int(s.fd)).unacked
 }
+
+// Idle reports whether no turn of c runs or waits.
+func (r *Reactor) Idle(c Conn) bool {
+	w := r.slots.At(c.Index()).word.Load()
+	return uint32(w>>32) == c.Gen() && w&(stateMask|reasonMask) == stateIdle
+}

@@ -284,6 +284,7 @@ func TestCloseWaitsForWhoReads(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-noted
+			wstest.Eventually(t, func() bool { return r.Idle(c) }, "the connection is closing")
 			if err := peer.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
@@ -295,10 +296,11 @@ func TestCloseWaitsForWhoReads(t *testing.T) {
 			}
 			periods := 0
 			for len(ended) == 0 && r.At(c.Index()) == c {
+				r.Advance(timeout / 2)
 				if err := read(tt.chunk); err != nil {
 					break
 				}
-				tick(r, timeout) // its turn sends what there is room for by now, and sees
+				tick(r, timeout/2) // its turn sends what there is room for by now, and sees
 				wstest.Eventually(t, func() bool { return !r.Due(c) || r.At(c.Index()) != c }, "the deadline is seen")
 				if periods++; periods > 100 {
 					t.Fatal("it does not end")

@@ -63,7 +63,7 @@ func TestCloseWaitsForProgress(t *testing.T) {
 	if err := r.Wake(id); err != nil {
 		t.Fatal(err)
 	}
-	wstest.Eventually(t, func() bool { return len(do) == 0 }, "the connection is closing")
+	wstest.Eventually(t, func() bool { return len(do) == 0 && r.Idle(id) }, "the connection is closing")
 	for range size / step {
 		before := r.Unacked(id)
 		if _, err := io.CopyN(io.Discard, c, step); err != nil {
@@ -105,7 +105,7 @@ func TestCloseWithoutProgress(t *testing.T) {
 			if err := r.Wake(id); err != nil {
 				t.Fatal(err)
 			}
-			wstest.Eventually(t, func() bool { return len(do) == 0 }, "the connection is closing")
+			wstest.Eventually(t, func() bool { return len(do) == 0 && r.Idle(id) }, "the connection is closing")
 			deadline := time.Now().Add(30 * time.Second)
 			for cut := false; !cut; {
 				tick(r, 6*time.Second)
