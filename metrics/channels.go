@@ -12,8 +12,8 @@ var (
 	publWaitingLimit = desc("publications_waiting_limit", "Bound of publications_waiting.")
 	publBytes        = desc("publications_waiting_bytes", "Bytes of the publications that have not been sent to all members yet.")
 	publBytesLimit   = desc("publications_waiting_limit_bytes", "Bound of publications_waiting_bytes.")
-	untold           = desc("membership_changes_untold_total", "Changes of membership that were not told of, because too many channels changed at once.")
-	delivered        = desc("deliveries_total", "Messages of publications, by what became of them at a member: accepted for sending, or missed because the session was closing or did not read.", "result")
+	untold           = desc("membership_changes_untold_total", "Changes of membership that were dropped, because too many channels changed at once.")
+	delivered        = desc("deliveries_total", "Messages of publications to members, by result: accepted for sending, or missed because the session was closing or did not read.", "result")
 )
 
 func (e emitter) channels(st *session.Stats) {

@@ -6,8 +6,8 @@ import "wsgateway/session"
 var (
 	deflateSessions = desc("deflate_sessions", "Open sessions that have agreed on compression.")
 	deflateLimit    = desc("deflate_sessions_limit", "Bound of deflate_sessions.")
-	deflateDeclined = desc("deflate_declined_total", "Handshakes that were not granted compression because of the bound.")
-	deflateBusy     = desc("deflate_busy_total", "Messages sent as they are because all compressors were in use.")
+	deflateDeclined = desc("deflate_declined_total", "Handshakes that went without compression because of the bound.")
+	deflateBusy     = desc("deflate_busy_total", "Messages sent uncompressed because all compressors were in use.")
 	deflateMessages = desc("deflate_messages_total", "Compressed messages.", "direction")
 	deflateWire     = desc("deflate_wire_bytes_total", "Payload bytes of compressed messages, as they were on the wire.", "direction")
 	deflatePayload  = desc("deflate_payload_bytes_total", "Payload bytes of compressed messages, decompressed.", "direction")

@@ -6,13 +6,13 @@ import "wsgateway/session"
 var (
 	panics       = desc("handler_panics_total", "Panics of handlers; each closed one session with 1011.")
 	slowCalls    = desc("handler_slow_total", "Calls of handlers that took more than 100 ms, by the pool they ran in.", "pool")
-	blockingSize = desc("blocking_calls_limit", "Calls of handlers that may block, at most at the same time.")
+	blockingSize = desc("blocking_calls_limit", "How many calls of handlers that may block can run at the same time.")
 	blockingBusy = desc("blocking_calls", "Calls of handlers that may block, running.")
 	blockingWait = desc("blocking_calls_waiting", "Sessions whose handler waits to be called.")
-	routeSize    = desc("route_blocking_calls_limit", "Calls of a route's handler that may block, at most at the same time.", "route")
+	routeSize    = desc("route_blocking_calls_limit", "How many calls of a route's handler that may block can run at the same time.", "route")
 	routeBusy    = desc("route_blocking_calls", "Calls of a route's handler that may block, running.", "route")
 	routeWait    = desc("route_blocking_calls_waiting", "Sessions and requests of a route whose call waits.", "route")
-	contained    = desc("contained_panics_total", "Panics outside of handlers; each cost one connection.")
+	contained    = desc("contained_panics_total", "Panics outside of handlers; each closed one connection.")
 )
 
 func (e emitter) handlers(st *session.Stats) {

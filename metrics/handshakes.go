@@ -4,7 +4,7 @@ import "wsgateway/session"
 
 // Metrics of opening handshakes.
 var (
-	handshakes    = desc("handshakes_total", "Opening handshakes that ended, by HTTP status; aborted: the client left, or said nothing.", "status")
+	handshakes    = desc("handshakes_total", "Opening handshakes that ended, by HTTP status; aborted: the client left, or sent nothing.", "status")
 	handshakeTime = desc("handshake_duration_seconds", "From accept to the 101 answer, the client's own time included.")
 )
 

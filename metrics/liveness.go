@@ -7,8 +7,8 @@ var (
 	pingsSent     = desc("pings_sent_total", "Pings sent to silent clients.")
 	pongsReceived = desc("pongs_received_total", "Pongs received.")
 	pingsReceived = desc("pings_received_total", "Pings received.")
-	superseded    = desc("pongs_superseded_total", "Pongs in whose place one for a later ping was sent, because the client did not read.")
-	evictions     = desc("evictions_total", "Clients given up on, by what they failed to do in time or did too often.", "reason")
+	superseded    = desc("pongs_superseded_total", "Pongs replaced by the pong for a later ping, because the client did not read.")
+	evictions     = desc("evictions_total", "Sessions that the gateway ended, by what the client failed to do in time or did too often.", "reason")
 	sweeperLag    = desc("sweeper_lag_seconds_total", "Time that was not counted against clients, because the process itself was late.")
 )
 

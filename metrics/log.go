@@ -7,6 +7,6 @@ import "github.com/prometheus/client_golang/prometheus"
 func RegisterLog(reg prometheus.Registerer, lost func() uint64) error {
 	return reg.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "wsgateway_log_lines_dropped_total",
-		Help: "Lines of the log that were lost, because its reader stood still or was gone.",
+		Help: "Lines of the log that were dropped, because its reader was too slow or gone.",
 	}, func() float64 { return float64(lost()) }))
 }

@@ -86,11 +86,11 @@ wsgateway_closes_total{code="4xxx",initiator="server"} 1
 # HELP wsgateway_connections Open connections, those in the opening or closing handshake included.
 # TYPE wsgateway_connections gauge
 wsgateway_connections 3
-# HELP wsgateway_connections_refused_total Connections refused, by what was short.
+# HELP wsgateway_connections_refused_total Connections refused, by reason.
 # TYPE wsgateway_connections_refused_total counter
 wsgateway_connections_refused_total{reason="fd_limit"} 0
 wsgateway_connections_refused_total{reason="limit"} 2
-# HELP wsgateway_handshakes_total Opening handshakes that ended, by HTTP status; aborted: the client left, or said nothing.
+# HELP wsgateway_handshakes_total Opening handshakes that ended, by HTTP status; aborted: the client left, or sent nothing.
 # TYPE wsgateway_handshakes_total counter
 wsgateway_handshakes_total{status="101"} 5
 wsgateway_handshakes_total{status="404"} 1

@@ -11,7 +11,7 @@ var (
 	overflows     = desc("outbound_overflows_total", "Messages that did not fit, by the bound they hit: of the connection's queue, or of the total.", "bound")
 	inboundBytes  = desc("inbound_buffer_bytes", "Memory of incomplete requests and messages.")
 	inboundLimit  = desc("inbound_buffer_limit_bytes", "Bound of inbound_buffer_bytes.")
-	lost          = desc("outbound_policy_messages_total", "Messages not sent to a client that did not read, as its route says: dropped, or replaced by a later one of their key.", "policy")
+	lost          = desc("outbound_policy_messages_total", "Messages not sent to a client that did not read, by the policy of its route: dropped, or replaced by a later one with the same key.", "policy")
 	slow          = desc("slow_consumers_total", "Sessions closed because the client did not read, by reason.", "reason")
 )
 

@@ -56,7 +56,7 @@ func newPatterns(routes []Route) (*patterns, error) {
 		switch {
 		case err != nil:
 		case seen[pt.String()]:
-			err = errors.New("it stands twice")
+			err = errors.New("it is given twice")
 		default:
 			err = p.add(i, pt)
 		}

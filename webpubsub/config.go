@@ -27,17 +27,18 @@ const maxPrefix = session.MaxChannelName - MaxGroup
 
 // Config holds the settings of a Target. The zero value permits nothing to anybody.
 type Config struct {
-	// Authorize says who a client is and what it may do. Its error refuses the handshake, see
-	// Route.OnUpgrade of package session; so it must not block. It may change the Upgrade, except
-	// for Subprotocol and Value. Nil: clients have no user id and what Open gives them.
+	// Authorize says who a client is and what it may do. An error refuses the handshake, see
+	// Route.OnUpgrade of package session. Authorize must not block. It may change the Upgrade,
+	// except for Subprotocol and Value. If it is nil, clients have no user id, and Open says what
+	// they may do.
 	Authorize func(*session.Upgrade) (Permissions, error)
-	// Open permits everything to everybody. Not together with Authorize.
+	// Open permits everything to everybody. Open and Authorize exclude each other.
 	Open bool
-	// Hint is added to the text of every Forbidden: what to do about it. Default nothing.
+	// Hint is added to the text of every Forbidden. It says what to do about it. Default: no hint.
 	Hint string
-	// Prefix stands before the name of a group to make that of a channel, and keeps clients
-	// away from the other channels of the server. UTF-8 without control characters, and at most as
-	// long as session.MaxChannelName is longer than MaxGroup. Default DefaultPrefix.
+	// Prefix and the name of a group make the name of a channel. The prefix keeps clients away from
+	// the other channels of the server. It is UTF-8 without control characters, and has at most
+	// session.MaxChannelName less MaxGroup bytes. Default DefaultPrefix.
 	Prefix string
 }
 
@@ -61,10 +62,10 @@ func New(cfg Config) (*Target, error) {
 		return nil, errors.New("webpubsub: Config.Open and Authorize exclude each other")
 	}
 	if len(cfg.Prefix) > maxPrefix || !clean(cfg.Prefix) {
-		return nil, fmt.Errorf("webpubsub: Config.Prefix is over %d bytes, no UTF-8 or has control characters", maxPrefix)
+		return nil, fmt.Errorf("webpubsub: Config.Prefix is over %d bytes long, is not UTF-8, or has control characters", maxPrefix)
 	}
 	if !utf8.ValidString(cfg.Hint) {
-		return nil, errors.New("webpubsub: Config.Hint is no UTF-8")
+		return nil, errors.New("webpubsub: Config.Hint is not UTF-8")
 	}
 	t := &Target{cfg: cfg, open: &Permissions{JoinAll: cfg.Open, SendAll: cfg.Open}}
 	if cfg.Hint != "" {
@@ -111,7 +112,7 @@ func (t *Target) upgrade(u *session.Upgrade) error {
 			return err
 		}
 		if len(p.UserID) > session.MaxChannelName || !clean(p.UserID) {
-			return fmt.Errorf("webpubsub: Authorize returned a user id that is over %d bytes, no UTF-8 or has control characters", session.MaxChannelName)
+			return fmt.Errorf("webpubsub: Authorize returned a user id that is over %d bytes long, is not UTF-8, or has control characters", session.MaxChannelName)
 		}
 		c.may = &p
 	}

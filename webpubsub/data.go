@@ -21,7 +21,7 @@ func (r *request) checkData(names []byte) ([]byte, reason, string) {
 		return names, refusedUnsupported, "dataType is none of json, text and binary"
 	}
 	if r.data[0] != '"' {
-		return names, refusedData, "data is no string"
+		return names, refusedData, "data is not a string"
 	}
 	p := r.data[1 : len(r.data)-1]
 	if bytes.IndexByte(p, '\\') >= 0 {

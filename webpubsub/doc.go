@@ -41,9 +41,9 @@
 //	{"type":"pong"}
 //	{"type":"system","event":"disconnected","message":M}
 //
-// The first comes before everything else; the last before the server closes a session, see below.
-// userId and fromUserId are missing for clients without one. What one client sends to one group reaches
-// every member in that order, see session.Server.Publish.
+// "connected" comes before everything else. "disconnected" comes before the server closes a
+// session, see below. userId and fromUserId are missing for clients without one. All members of a
+// group get its messages in the same order, see session.Server.Publish.
 //
 // # Errors
 //
@@ -52,24 +52,25 @@
 //	Forbidden            no permission for this group
 //	Duplicate            a request with this ackId has been served before; it is not served again
 //	InternalServerError  too many publications wait: try again later, with the same ackId if you like
-//	BadRequest           it cannot be served, and cannot if it is repeated
+//	BadRequest           it cannot be served, and repeating it will not help
 //
-// The first three are those of Azure, whose clients must expect others. A request without ackId waives
-// the answer, if it has no other id: where it is refused it is dropped, and counted (Stats.Unanswered).
+// Azure has the first three too. Its clients must expect other names. A request without an ackId or
+// another id gets no answer: if it is refused, it is dropped and counted (Stats.Unanswered).
 //
-// A message that is no request at all gets "disconnected", and the session is closed with 1008: no
-// JSON object, one nested deeper than MaxDepth, no type, a type that is not known and no ackId to
-// refuse it by, a member of the wrong JSON type, or a member that is used here and stands twice. A binary
-// message that is not UTF-8 is closed with 1007.
+// A message that is not a request gets "disconnected", and the session is closed with 1008. That is
+// a message that is not one JSON object, is nested deeper than MaxDepth, has no type, has a member
+// of the wrong JSON type, or has a member that is used here twice. It is also one with an unknown
+// type and no ackId by which it could be refused. A binary message that is not UTF-8 closes the
+// session with 1007.
 //
 // # ackId
 //
-// A number from 0 to 2^64-1 that the client gives a request, usually 1, 2, 3. Served requests are
-// remembered as long as the connection lives, refused ones are not: they may be repeated. Numbers may
-// come in any order, and far from each other: what is remembered are intervals of served numbers, up to
-// MaxAckIntervals of them. When there would be more the lowest one is forgotten. The numbers in it and
-// below then get BadRequest: nobody can tell whether they have been served, and client libraries take
-// Duplicate for success.
+// A client gives each request a number from 0 to 2^64-1, usually 1, 2, 3. The numbers of served
+// requests are remembered as long as the connection lives. Refused requests are not remembered, and
+// may be repeated. Numbers may come in any order and with gaps: up to MaxAckIntervals intervals of
+// served numbers are remembered. If there are more, the lowest interval is forgotten. Numbers in it
+// and below then get BadRequest, because the server cannot tell whether they were served.
+// (Duplicate would be wrong: client libraries take it for success.)
 //
 // # Clients that do not keep up
 //
@@ -94,12 +95,13 @@
 //
 // # Memory
 //
-// A session costs 48 bytes here and some 100 in package session for keeping them, beside its
-// permissions; 16 more with its first ackId, and up to 2 KiB if there are gaps between its ackIds.
+// A session takes 48 bytes here, and some 100 in package session to keep them, beside its
+// permissions. Its first ackId takes 16 more. Gaps between its ackIds take up to 2 KiB.
 //
 // # Groups and channels
 //
-// A group is the channel of package session whose name is Config.Prefix and the group's: clients reach
-// no other channels of the server. A group's name has 1 to MaxGroup bytes, whatever the prefix, without
-// control characters (U+0000 to U+001F, U+007F to U+009F). Session.Value is taken by this package.
+// A group is a channel of package session. Its name is Config.Prefix and the name of the group, so
+// that clients do not reach other channels of the server. A group's name has 1 to MaxGroup bytes,
+// whatever the prefix, without control characters (U+0000 to U+001F, U+007F to U+009F). This
+// package uses Session.Value for itself.
 package webpubsub

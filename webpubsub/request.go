@@ -56,10 +56,10 @@ type request struct {
 }
 
 var (
-	errTwice  = errors.New("a member stands twice")
+	errTwice  = errors.New("a member occurs twice")
 	errType   = errors.New("no type")
-	errAckID  = errors.New("ackId is no whole number from 0 to 2^64-1")
-	errString = errors.New("type, group, dataType or invocationId is no string")
+	errAckID  = errors.New("ackId is not a whole number from 0 to 2^64-1")
+	errString = errors.New("type, group, dataType or invocationId is not a string")
 	errBool   = errors.New("noEcho is neither true nor false")
 )
 

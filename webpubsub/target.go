@@ -176,7 +176,7 @@ func (t *Target) serve(s session.Session, c *client, w *scratch) (reason, string
 		return refusedNot, ""
 	}
 	if err := s.Join(t.cfg.Prefix + group); errors.Is(err, session.ErrTooManyChannels) {
-		return refusedTooMany, "in as many groups as one client may be"
+		return refusedTooMany, "the client is in as many groups as it may be"
 	} // any other error: the session is over, and so is its answer
 	t.counts.joins.Add(1)
 	return refusedNot, ""

@@ -43,10 +43,10 @@ func (f *flags) checkSubprotocols() error {
 	seen := make(map[string]bool)
 	for _, name := range f.subprotocols {
 		if !wsproto.ValidToken(name) {
-			return fmt.Errorf("invalid value for flag -subprotocol: %q is no token (RFC 9110 §5.6.2): give letters, digits and !#$%%&'*+-.^_`|~", name)
+			return fmt.Errorf("invalid value for flag -subprotocol: %q is not a token (RFC 9110 §5.6.2): give letters, digits and !#$%%&'*+-.^_`|~", name)
 		}
 		if seen[name] {
-			return fmt.Errorf("invalid value for flag -subprotocol: %q stands twice, name it once", name)
+			return fmt.Errorf("invalid value for flag -subprotocol: %q is given twice, give it once", name)
 		}
 		seen[name] = true
 	}

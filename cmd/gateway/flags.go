@@ -73,9 +73,9 @@ func (f *flags) defineRoutes(fs *flag.FlagSet) {
 	fs.Int64Var(&f.maxMessage, "max-message", 1<<20, "largest message in bytes")
 	fs.IntVar(&f.maxFragments, "max-fragments", 1024, "most frames of one message")
 	fs.Var(&list{values: &f.subprotocols}, "subprotocol", "`name` of a subprotocol that is spoken on / and /broadcast, in order of preference; may be repeated")
-	fs.Var(&list{values: &f.origins}, "origin", "`origin` of web pages that may connect, such as https://example.com, others get 403; * for all pages, file:// for pages read from files, as in apps built with Cordova, null for opaque origins, none for clients that send no origin; may be repeated; default: everybody")
-	fs.Func("only", "the one `type` of message that / and /broadcast take, text or binary, the other is refused with 1003; default: both", f.setOnly)
-	fs.BoolFunc("channels-open", "let every client of /channels join every group and publish to it; default: only if every -listen is a loopback address or a unix socket, and then not for web pages of other hosts, unless -origin names them; say false if a proxy on this machine lets others in", f.setChannelsOpen)
+	fs.Var(&list{values: &f.origins}, "origin", "`origin` of web pages that may connect, such as https://example.com; other pages get 403; * admits all pages, file:// pages read from files (apps built with Cordova), null opaque origins, none clients that send no origin; may be repeated; default: everybody")
+	fs.Func("only", "the only `type` of message that / and /broadcast accept, text or binary; the other one is refused with 1003; default: both", f.setOnly)
+	fs.BoolFunc("channels-open", "let every client of /channels join every group and publish to it; default: true if every -listen is a loopback address or a unix socket, but not for web pages of other hosts unless -origin names them; set it to false if a proxy on this machine lets others in", f.setChannelsOpen)
 	fs.BoolVar(&f.compress, "compress", false, "compress messages (permessage-deflate) for clients that ask for it")
 }
 
@@ -86,9 +86,9 @@ func (f *flags) defineLimits(fs *flag.FlagSet) {
 	fs.IntVar(&r.Loops, "loops", 0, fmt.Sprintf("event loops, at most %d; 0: GOMAXPROCS/4, at least 1", netpoll.MaxLoops))
 	fs.IntVar(&s.Head.MaxBytes, "max-head", wsproto.DefaultHeadLimits.MaxBytes, "largest head of a request in bytes, cookies included; a larger one gets 431")
 	fs.IntVar(&s.Head.MaxTarget, "max-target", wsproto.DefaultHeadLimits.MaxTarget, "largest target of a request in bytes, its path and query; a larger one gets 414")
-	fs.IntVar(&s.Deflate.Sessions, "compress-conns", 10_000, "connections that may compress at once; others are served without")
-	fs.IntVar(&r.QueueBytes, "queue-bytes", 1<<20, "unsent bytes of one client from which on no further message is taken, and it is closed as too slow")
-	fs.IntVar(&r.QueueMessages, "queue-messages", 8192, "unsent messages of one client before it is closed as too slow")
+	fs.IntVar(&s.Deflate.Sessions, "compress-conns", 10_000, "connections that may use compression at once; others are served without it")
+	fs.IntVar(&r.QueueBytes, "queue-bytes", 1<<20, "unsent bytes of one client; while fewer wait, one more message of any size is accepted; beyond that the client is closed as too slow")
+	fs.IntVar(&r.QueueMessages, "queue-messages", 8192, "unsent messages of one client; beyond that the client is closed as too slow")
 	fs.Int64Var(&r.QueueTotalBytes, "queue-total-bytes", 256<<20, "unsent bytes of all clients together")
 	fs.Int64Var(&s.InboundBytes, "inbound-total-bytes", 256<<20, "memory for incomplete requests and messages of all clients together")
 }

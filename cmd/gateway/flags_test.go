@@ -55,10 +55,10 @@ func TestUsageErrors(t *testing.T) {
 func TestRefusedValues(t *testing.T) {
 	for _, tt := range []struct{ flag, value, want string }{
 		{"admin", "", "empty, give host:port, such as 127.0.0.1:8081"},
-		{"subprotocol", "a b", `"a b" is no token (RFC 9110 §5.6.2): give letters, digits and !#$%&'*+-.^_` + "`|~"},
-		{"subprotocol", "a,b/c", `"b/c" is no token (RFC 9110 §5.6.2): give letters, digits and !#$%&'*+-.^_` + "`|~"},
-		{"subprotocol", "ü", `"ü" is no token (RFC 9110 §5.6.2): give letters, digits and !#$%&'*+-.^_` + "`|~"},
-		{"subprotocol", "a,b,a", `"a" stands twice, name it once`},
+		{"subprotocol", "a b", `"a b" is not a token (RFC 9110 §5.6.2): give letters, digits and !#$%&'*+-.^_` + "`|~"},
+		{"subprotocol", "a,b/c", `"b/c" is not a token (RFC 9110 §5.6.2): give letters, digits and !#$%&'*+-.^_` + "`|~"},
+		{"subprotocol", "ü", `"ü" is not a token (RFC 9110 §5.6.2): give letters, digits and !#$%&'*+-.^_` + "`|~"},
+		{"subprotocol", "a,b,a", `"a" is given twice, give it once`},
 		{"subprotocol", manyNames(session.MaxSubprotocols + 1), "256 names, must be at most 255"},
 		{"queue-bytes", "2147483648", "2147483648 is too much, must be at most 2147483647"},
 		{"queue-total-bytes", "2147483648", "2147483648 is too much, must be at most 2147483647"},

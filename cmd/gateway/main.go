@@ -6,12 +6,12 @@
 //
 // Without flags it listens on :8080. "/" sends every message back, "/broadcast" sends it to
 // everybody there. On "/channels" clients publish and subscribe with the subprotocol
-// json.webpubsub.azure.v1, see package webpubsub; they may where -listen has loopback addresses and
-// unix sockets only, but for web pages that come from elsewhere, or -channels-open says so. Metrics
-// and health are served on 127.0.0.1:8081: /metrics, /livez, /readyz.
+// json.webpubsub.azure.v1, see package webpubsub. By default this works only if every -listen is a
+// loopback address or a unix socket, and not for web pages of other hosts. -channels-open allows it
+// elsewhere. Metrics and health are served on 127.0.0.1:8081: /metrics, /livez, /readyz.
 //
-// SIGTERM or SIGINT closes all clients with 1001 and ends the process when they are gone; a
-// second one ends it at once, and so does one that comes before anybody is served. Exit status: 0
+// SIGTERM or SIGINT closes all clients with 1001 and ends the process when they are gone; a second
+// one ends it at once, and so does a first one that comes before the start is done. Exit status: 0
 // after an orderly end, 1 if clients had to be cut off or the gateway failed, 2 for bad flags or an
 // address that cannot be listened on.
 //
@@ -62,8 +62,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
-	// Finding out the address of a name may take long. Who gives up meanwhile is not kept waiting: what has
-	// been prepared ends with the process.
+	// Looking up the address of a name may take long. A signal meanwhile ends the process at once:
+	// nothing that has been prepared needs an orderly end.
 	var g *gateway
 	prepared := make(chan error, 1)
 	go func() {

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// surviveSignals keeps signals from ending the process that say something about others: SIGPIPE,
-// that nobody reads the log any more, and SIGHUP, that a terminal is gone or that somebody hopes for
-// a reload. Go ends a process whose write to its standard output or error fails with EPIPE, unless
+// surviveSignals keeps two signals from ending the process. SIGPIPE says only that the reader of
+// the log is gone. SIGHUP says only that a terminal is gone, or that an operator hopes for a
+// reload. Go ends a process whose write to its standard output or error fails with EPIPE, unless
 // SIGPIPE is handled here, even if it was started with SIGPIPE ignored (package os/signal).
 func surviveSignals() {
 	signal.Ignore(syscall.SIGPIPE)
