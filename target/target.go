@@ -1,9 +1,9 @@
 // Package target defines what a target is: the part of a gateway that serves routes. A target makes
-// the routes for a path, counts what happens on them, and has an end. Package session knows routes
-// alone. The gateway knows targets alone: which one serves a path is a matter of configuration.
+// the routes for a path, counts what happens on them, and has an end. Package session knows only
+// routes. The gateway knows only targets, and its configuration says which one serves a path.
 //
-// Packages echo, broadcast and webpubsub are targets. A new one needs no code outside of its package
-// but a line in the gateway's table of targets.
+// Packages echo, broadcast and webpubsub are targets. To add a target, write a package and add a
+// line to the gateway's table of targets.
 package target
 
 import (
@@ -17,9 +17,9 @@ import (
 // after the server has ended. A handler finds its server with session.Session.Server.
 type Target interface {
 	// Routes returns the routes that serve a path, usually one. The path is a valid
-	// session.Route.Path. The target sets what it depends on: handlers, their mode, what it decides
-	// about handshakes. The caller may set what the target leaves at zero: limits, origins,
-	// compression. The slice is the caller's.
+	// session.Route.Path. The target sets the fields that it depends on, such as handler, mode and
+	// OnUpgrade. The caller may set fields that the target leaves at zero, such as limits, origins
+	// and compression. The slice is the caller's.
 	Routes(path string) []session.Route
 
 	// Counters returns a snapshot of what the target counts, nil if it counts nothing. Any goroutine

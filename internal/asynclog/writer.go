@@ -1,10 +1,10 @@
 // Package asynclog keeps a log from holding up the program that writes it.
 //
-// A log goes to a pipe, a terminal or a file that somebody else has to keep moving. If its reader
-// stands still, every goroutine that logs stands still too. If it goes away, each write fails. A
-// Writer stands in between: lines are buffered within bounds, and one goroutine writes them. When
-// the buffer is full, lines are dropped and counted. The log then says how many are missing, at the
-// place where they are missing.
+// A log goes to a pipe, a terminal or a file, and another program reads it. If that program stops
+// reading, every goroutine that logs blocks. If it ends, each write fails. A Writer stands in
+// between. Lines are buffered within bounds, and one goroutine writes them. When the buffer is
+// full, lines are dropped and counted. The log then says how many are missing, at the place where
+// they are missing.
 package asynclog
 
 import (

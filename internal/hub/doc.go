@@ -3,15 +3,14 @@
 // # Contract
 //
 // A [Hub] knows members by their numbers, and hands each message to a [Deliverer], once for each
-// member. A [Registry] is a name space of channels: the caller has one for the channels that its
-// clients choose, and others for users or rooms of its own. A channel comes into being with its
-// first member and ends with its last.
+// member. A [Registry] is a name space of channels. The caller may have one for the channels that
+// its clients choose, and another one for its users. A channel exists while it has members.
 //
 // Every channel has one order. [Registry.Publish] gives each publication the next sequence number
 // of its channel, beginning with 1, and all members see all publications in the order of their
 // numbers, whoever published. A member gets exactly the numbers that are given between its Join and
 // its Leave, without a gap. While Leave runs, and for a moment after it, a delivery that had begun
-// may still arrive. A channel that has ended and comes back begins with 1 again.
+// may still arrive. When the last member has left, the next one finds a channel that begins with 1.
 //
 // There is no order between two channels, nor between a channel and a [Set].
 //
@@ -21,25 +20,28 @@
 //
 // # Delivery
 //
-// A channel of up to 64 members is small: whoever publishes delivers to them, before Publish returns.
-// Two publishers of one small channel take turns, so that a publisher may wait for as long as
-// others deliver to these members. A larger channel is spread over parts, one for each fan-out
-// goroutine, and stays so until it ends. Publish then puts the publication into the queue of each
-// goroutine. A goroutine delivers to 64 members at a time and yields in between. Once most members have
-// left a large channel and nothing waits, it is served as a small one is.
+// A channel of up to 64 members is small: the publisher itself delivers to them, before Publish
+// returns. Publishers of one small channel take turns, so that a publisher may have to wait while
+// another one delivers.
+//
+// The members of a larger channel are spread over parts, one for each fan-out goroutine, until the
+// channel ends. Publish puts the publication into the queue of each of these goroutines. A
+// goroutine delivers to 64 members at a time and yields in between. If most members have left and
+// nothing waits, the publisher delivers as for a small channel.
 //
 // # Bounds
 //
-// Config.Publications and Config.PublicationBytes bound what waits in the queues. Beyond, Publish
-// returns [ErrBusy] and nobody gets the message. What small channels deliver never waits in a queue,
-// and is bounded by the number of publishers. Config.Subscriptions bounds memberships, and with them
-// channels, of all registries together; the limit passed to Join bounds those of one member in one
-// registry.
+// Config.Publications and Config.PublicationBytes bound what waits in the queues. Beyond that
+// Publish returns [ErrBusy], and no member gets the message. Publications to small channels never
+// wait in a queue: each is held by its publisher. Config.Subscriptions bounds the memberships of
+// all registries together, and with them the channels. The limit passed to Join bounds the
+// memberships of one member in one registry.
 //
 // # The end
 //
-// [Hub.Seal] refuses further publications. [Hub.Drain] seals, and waits until all that were accepted
-// have been delivered. [Hub.Close] drops what waits. Neither waits for a publisher to return.
+// [Hub.Seal] refuses further publications. [Hub.Drain] seals, and waits until all accepted
+// publications have been delivered. [Hub.Close] drops those that wait. Close and Seal do not wait
+// for a publisher to return.
 //
 // # Memory
 //
@@ -49,14 +51,15 @@
 //
 // # Locks
 //
-// In this order, each optional:
+// They are taken in this order. Any of them may be left out:
 //
-//   - Hub.sets or channel.order: who publishes next. Held while a small channel is delivered to.
+//   - Hub.sets or channel.order: the right to publish next. Held during delivery to a small
+//     channel.
 //   - registryShard.mu: names and counts. [Occupied] is called under it.
 //   - channel.mu or part.mu: a list of members. No two at a time.
 //   - the locks of the pools, which hold nothing else.
 //
-// A goroutine that holds a shard only tries to lock an order, and never waits for it.
-// Deliverer.Deliver is called under an order or no lock. So it must not call the hub, nor wait for a
-// goroutine that does.
+// A goroutine that holds the lock of a shard may try to lock an order, but never waits for it.
+// Deliverer.Deliver is called under an order lock or without a lock. So it must not call the hub,
+// nor wait for a goroutine that does.
 package hub

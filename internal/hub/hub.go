@@ -13,12 +13,13 @@ import (
 )
 
 var (
-	// ErrBusy is returned when so many publications wait to be delivered that another one is not
-	// taken. No member gets it.
+	// ErrBusy is returned when too many publications wait to be delivered. No member gets the
+	// refused one.
 	ErrBusy = errors.New("hub: too many publications wait")
 	// ErrSealed is returned after Seal, Drain or Close. No member gets the publication.
 	ErrSealed = errors.New("hub: no publications are taken any more")
-	// ErrTooMany is returned when a member, or all together, are in as many channels as they may be.
+	// ErrTooMany is returned when a member has reached its limit of memberships, or all members
+	// together have reached theirs.
 	ErrTooMany = errors.New("hub: too many memberships")
 )
 

@@ -21,7 +21,7 @@ type Config[K comparable] struct {
 
 	// Drained, if not nil, is called when all calls of a key have been made, however the last one
 	// ended. It is called without locks, from the goroutine of the last call or from one that took
-	// its place. Busy reports false by then, unless somebody has posted again. It is not called for
+	// its place. Busy reports false by then, unless there was another Post. It is not called for
 	// a lane that Forget emptied while it waited. It must neither block nor panic.
 	Drained func(key K)
 	// Failed, if not nil, is called when a call does not return: v is what it panicked with, or
@@ -31,8 +31,8 @@ type Config[K comparable] struct {
 	Failed func(key K, v any)
 }
 
-// Pool runs calls. Its methods may be called from any goroutine, from calls of the pool too, except
-// that a call that waits for Close waits for itself.
+// Pool runs calls. Its methods may be called from any goroutine, also from calls of the pool. One
+// exception: a call of the pool must not call Close, which would wait for that very call.
 //
 // T is the type of the tombstones, see PostLast.
 type Pool[K comparable, T any] struct {
@@ -77,8 +77,9 @@ func New[K comparable, T any](cfg Config[K]) (*Pool[K, T], error) {
 // works after Close too.
 func (p *Pool[K, T]) Post(key K, f func()) { p.post(key, nil, f) }
 
-// PostLast is Post for the call that ends what key stands for. From now on until the lane is
-// drained, Tombstone returns the given value: it is what is still known of key meanwhile.
+// PostLast is Post for the last call of key, such as the one that tells of its end. From now on
+// until the lane is drained, Tombstone returns the given value, so that something is still known of
+// key.
 func (p *Pool[K, T]) PostLast(key K, tombstone T, f func()) { p.post(key, &tombstone, f) }
 
 // Busy reports whether a call of key waits or runs.
@@ -102,7 +103,7 @@ func (p *Pool[K, T]) Tombstone(key K) (T, bool) {
 	return none, false
 }
 
-// UpdateTombstone has change alter the tombstone of key, and reports whether there is one. change
+// UpdateTombstone calls change with the tombstone of key, and reports whether there is one. change
 // is called with a lock held: it must be short, and must not call the pool.
 func (p *Pool[K, T]) UpdateTombstone(key K, change func(*T)) bool {
 	sh := p.shard(key)
