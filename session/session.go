@@ -64,8 +64,8 @@ func (s Session) answerPing(p []byte) {
 
 // Close begins the closing handshake with a status code and a reason. At most 123 bytes of the
 // reason are sent. StatusNoStatus sends an empty Close frame. After Close nothing can be sent, and
-// no message is delivered any more. The client has Config.Reactor.CloseTimeout to answer, and as
-// long again if it does not stop sending.
+// no message is delivered any more. The client is cut off if it does not answer and takes none of
+// what it was sent for Config.Reactor.CloseTimeout.
 //
 // Errors: ErrClosed if either side has begun before, ErrPayload for a code that must not be sent.
 func (s Session) Close(code StatusCode, reason string) error {

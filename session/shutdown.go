@@ -55,8 +55,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// CutOffError is returned by Shutdown: so many clients had not got everything that they were sent,
-// or had not answered the Close frame, when their connections were closed.
+// CutOffError is returned by Shutdown, joined with other errors: find it with errors.As. It is the
+// number of clients whose connections were closed before they had got everything or had answered
+// the Close frame.
 type CutOffError int
 
 // Error implements error.

@@ -97,10 +97,10 @@ func (f *flags) defineTimeouts(fs *flag.FlagSet) {
 	s, r := &f.config.server, &f.config.server.Reactor
 	fs.DurationVar(&s.PingInterval, "ping-interval", session.DefaultPingInterval, "silence after which a client is pinged, ±10 %")
 	fs.DurationVar(&s.PingTimeout, "ping-timeout", session.DefaultPingTimeout, "time a client has to answer a ping")
-	fs.DurationVar(&r.CloseTimeout, "close-timeout", netpoll.DefaultCloseTimeout, "time after which a client is cut off that is being closed, takes nothing and does not answer")
-	fs.DurationVar(&r.Socket.UserTimeout, "tcp-user-timeout", 0, "time in which a client acknowledges nothing that it was sent (TCP_USER_TIMEOUT); 0: 1.1 times -ping-interval, and -ping-timeout")
+	fs.DurationVar(&r.CloseTimeout, "close-timeout", netpoll.DefaultCloseTimeout, "a client that is being closed is cut off if it takes nothing and does not answer for this long")
+	fs.DurationVar(&r.Socket.UserTimeout, "tcp-user-timeout", 0, "a client that acknowledges nothing of what it was sent for this long is cut off (TCP_USER_TIMEOUT); 0: -ping-interval and a tenth, plus -ping-timeout")
 	fs.DurationVar(&s.HandshakeTimeout, "handshake-timeout", 5*time.Second, "time a client has for its request")
-	fs.DurationVar(&f.config.shutdownTimeout, "shutdown-timeout", 15*time.Second, "time clients have to close after SIGTERM")
+	fs.DurationVar(&f.config.shutdownTimeout, "shutdown-timeout", 15*time.Second, "time for publications, calls and clients to come to an end after SIGTERM")
 }
 
 func (f *flags) setOnly(v string) error {
