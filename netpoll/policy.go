@@ -1,5 +1,25 @@
 package netpoll
 
+import "fmt"
+
+// String returns the policy's name.
+func (p Policy) String() string {
+	switch p {
+	case CloseSlow:
+		return "CloseSlow"
+	case DropOldest:
+		return "DropOldest"
+	case DropNewest:
+		return "DropNewest"
+	case KeepLatest:
+		return "KeepLatest"
+	}
+	return fmt.Sprintf("Policy(%d)", uint8(p))
+}
+
+// MarshalText returns the policy's name, for JSON logs.
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 // makeRoom does what the policy of m demands before it can be queued in q, nil for a new one. It
 // reports whether m is through. It expects the write lock.
 func (o *output) makeRoom(s *slot, q *queue, m *outgoing, shared []byte, size int) (done bool, err error) {

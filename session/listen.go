@@ -15,7 +15,7 @@ var ErrServerClosed = errors.New("session: server closed")
 // Errors: those of Listen and Start.
 func (s *Server) ListenAndServe(addr string) error {
 	if _, err := s.Listen(addr); err != nil {
-		return err
+		return s.orClosed(err)
 	}
 	return s.serve()
 }
@@ -27,20 +27,25 @@ func (s *Server) ListenAndServe(addr string) error {
 // Errors: those of ListenOn and Start.
 func (s *Server) Serve(ln net.Listener) error {
 	if err := s.ListenOn(ln); err != nil {
-		return err
+		return s.orClosed(err)
 	}
 	return s.serve()
 }
 
 func (s *Server) serve() error {
 	if err := s.Start(); err != nil && !errors.Is(err, ErrStarted) {
-		if s.Draining() {
-			return ErrServerClosed
-		}
-		return err
+		return s.orClosed(err)
 	}
 	<-s.drained
 	return ErrServerClosed
+}
+
+// orClosed returns ErrServerClosed in place of err if that is why it could not serve.
+func (s *Server) orClosed(err error) error {
+	if s.Draining() && (errors.Is(err, ErrStopped) || errors.Is(err, ErrReactorClosed)) {
+		return ErrServerClosed
+	}
+	return err
 }
 
 // Listen adds an address: "host:port", ":port" or "unix:/path". Clients are accepted there from

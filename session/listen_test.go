@@ -101,6 +101,15 @@ func TestListenAndServe(t *testing.T) {
 	}
 	wantServerClosed(t, returned)
 
+	if err := s.ListenAndServe("127.0.0.1:0"); !errors.Is(err, session.ErrServerClosed) {
+		t.Errorf("ListenAndServe after Close returned %v, want ErrServerClosed", err)
+	}
+	late := listener(t)
+	defer late.Close()
+	if err := s.Serve(late); !errors.Is(err, session.ErrServerClosed) {
+		t.Errorf("Serve after Close returned %v, want ErrServerClosed", err)
+	}
+
 	_, refused := serving(t, func(s *session.Server) error { return s.ListenAndServe("256.0.0.1:0") })
 	if err := <-refused; err == nil || errors.Is(err, session.ErrServerClosed) {
 		t.Errorf("an address that does not exist: %v, want the system's error", err)

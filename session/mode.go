@@ -33,6 +33,9 @@ func (m Mode) String() string {
 	return fmt.Sprintf("Mode(%d)", uint8(m))
 }
 
+// MarshalText returns the mode's name, for JSON logs.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 // UpgradeMode says whether Route.OnUpgrade and Route.HTTP may block. Mode says it of the handler's
 // calls.
 type UpgradeMode uint8
@@ -59,6 +62,9 @@ func (m UpgradeMode) String() string {
 	}
 	return fmt.Sprintf("UpgradeMode(%d)", uint8(m))
 }
+
+// MarshalText returns the mode's name, for JSON logs.
+func (m UpgradeMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // decidesLater reports whether OnUpgrade and HTTP may block.
 func (r *Route) decidesLater() bool {

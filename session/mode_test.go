@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -123,5 +124,20 @@ func TestUpgradeModeNeverBlocks(t *testing.T) {
 	}
 	if got := raw(t, addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); got != "HTTP/1.1 204 No Content" {
 		t.Errorf("a plain request: %q, want status 204", got)
+	}
+}
+
+// Enumerations are words in JSON logs.
+func TestEnumsInJSON(t *testing.T) {
+	got, err := json.Marshal([]any{
+		session.NeverBlocks, session.UpgradeMayBlock, session.CloseSlow, session.DropOldest,
+		session.DropNewest, session.KeepLatest, session.OpText, session.ByServer,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `["NeverBlocks","UpgradeMayBlock","CloseSlow","DropOldest","DropNewest","KeepLatest","text","server"]`
+	if string(got) != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
