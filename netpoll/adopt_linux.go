@@ -140,8 +140,8 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// Adopted returns the Socket.Value of a connection that has come by Adopt. It is for Opened;
-// later the reactor has forgotten it.
+// Adopted returns the Socket.Value of a connection that has come by Adopt. Call it in Opened: the
+// reactor does not keep the value for longer.
 func (t *Turn) Adopted() (value any, ok bool) {
 	if t.s.oflags&oAdopted == 0 {
 		return nil, false
@@ -149,11 +149,11 @@ func (t *Turn) Adopted() (value any, ok bool) {
 	return t.r.adopted.value(t.c)
 }
 
-// Detach takes the connection out of the reactor without closing it. What is queued, and what
-// this turn has collected, is sent as far as the socket takes it; the rest is Socket.Unsent. What
-// Adopt was given and the handler has not got yet is Socket.Unread. The socket and the slices are
-// the caller's, and the descriptor is non-blocking. From now on the connection is refused what is
-// sent to it, and the handler gets no more calls but Closed, with ErrDetached.
+// Detach takes the connection out of the reactor without closing it. What is queued, and what this
+// turn has collected, is sent as far as the socket takes it. The rest is Socket.Unsent. Input that
+// was passed to Adopt and that the handler has not got yet is Socket.Unread. The socket and the
+// slices are the caller's, and the descriptor is non-blocking. From now on Send returns ErrClosed,
+// and the handler gets no more calls except Closed, with ErrDetached.
 //
 // Errors: ErrClosed when the connection is being closed, or its socket has failed.
 func (t *Turn) Detach() (Socket, error) {

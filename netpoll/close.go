@@ -42,7 +42,8 @@ func (r *Reactor) close(d time.Duration) error {
 	}
 	stuck -= r.await(stuck, d)
 	if stuck > 0 {
-		// Whoever does not see this has given his connection up before, so that it is seen below.
+		// A goroutine that does not see this has given its connection up before, so that it is seen
+		// below.
 		r.late.Store(true)
 	}
 	if !r.closeApart(d) {

@@ -86,9 +86,9 @@ func (t *Turn) checkWrite(flags uint8) {
 	}
 }
 
-// DropQueued discards the queued messages that have not been begun, what this turn has collected
-// behind them included, and counts them as dropped. Only the last message, sent before or after,
-// follows what has been begun: others are refused with ErrQueueFull, as they would hide the gap.
+// DropQueued discards all messages that wait, queued or collected by this turn, except one that is
+// partly sent. They count as dropped. After that one only the last message (Message.Final) is sent.
+// Others are refused with ErrQueueFull, so that the peer never sees a gap.
 func (t *Turn) DropQueued() {
 	s, o, k := t.s, &t.r.output, &t.cork
 	s.wmu.Lock()

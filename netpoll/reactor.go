@@ -41,7 +41,7 @@ type Reactor struct {
 	closed  bool
 
 	closing    atomic.Bool // Close has begun: loops and workers stop where they are
-	late       atomic.Bool // Close waits no longer: who leaves later closes what he has left behind
+	late       atomic.Bool // Close waits no longer: a goroutine that leaves later closes its own connection
 	stop       chan struct{}
 	left       chan struct{} // a token of each loop and worker that has ended; capacity for all
 	inners     atomic.Int32  // who may still use the loops' inner epoll sets: loops, and Close

@@ -94,12 +94,12 @@ func (t *Turn) Resume() {
 	}
 }
 
-// CloseFlushed closes the connection in an orderly way: what is queued leaves first, then our
-// side is shut down (FIN). With linger, input is then discarded until the peer closes too, so
-// that unread input does not turn into a RST that destroys what we sent last; without it,
-// for peers that have nothing more to say, only what has already arrived is discarded. It goes on
-// while the peer makes progress (Turn.Progress), and ends with ErrCloseTimeout after
-// Config.CloseTimeout without any. The handler gets no more calls but Closed.
+// CloseFlushed closes the connection in an orderly way. What is queued leaves first. Then our side
+// is shut down (FIN). With linger, input is then discarded until the peer closes too. Otherwise
+// unread input would cause a RST, which could destroy what was sent last. Without linger, for peers
+// that have nothing more to send, only input that has already arrived is discarded. The close goes
+// on while the peer makes progress (Turn.Progress). After Config.CloseTimeout without progress it
+// ends with ErrCloseTimeout. The handler gets no more calls except Closed.
 func (t *Turn) CloseFlushed(linger bool) {
 	s := t.s
 	if s.oflags&oClosing != 0 || t.done != nil {
@@ -114,9 +114,9 @@ func (t *Turn) CloseFlushed(linger bool) {
 	t.r.timers.set(t.c, t.r.cfg.CloseTimeout)
 }
 
-// Abort closes the connection at the end of this turn, and refuses to send from now on. What is
-// queued is dropped; where the kernel still holds data it is dropped as well, and the peer gets a
-// RST. err is what Closed is told.
+// Abort closes the connection at the end of this turn. From now on Send refuses messages. What is
+// queued is dropped. If the kernel still holds data it drops that too, and the peer gets a RST. err
+// is passed to Closed.
 func (t *Turn) Abort(err error) {
 	if err == nil {
 		err = errFlushed // what is nil for Closed
@@ -134,8 +134,8 @@ func (t *Turn) setFinal() {
 }
 
 // Unread reports whether input may be waiting that this turn has left unread: because the
-// connection is paused, or does not read what it is sent, or has used up its turn. Then its
-// silence says nothing.
+// connection is paused, its peer does not read its output, or the turn's budget is used up. The
+// peer is then not to be taken for silent.
 func (t *Turn) Unread() bool { return t.unread }
 
 // run serves one connection that the caller took from a list. When the reactor is being closed

@@ -39,8 +39,8 @@ func newServer(listen string, log *slog.Logger) (*session.Server, net.Addr, erro
 			Path: "/", Mode: session.NeverBlocks, // every path, since a path is a room
 			Only:       session.OpText, // binary messages end a session with 1003
 			MaxMessage: 2000,           // larger ones with 1009: each is sent to a whole room
-			// Outbound stays CloseSlow: who does not read what the others say is closed with
-			// 1013. A chat with holes in it would be worse.
+			// Outbound stays CloseSlow: a client that does not read what the others say is closed
+			// with 1013. A chat with holes in it would be worse.
 			OnUpgrade: c.admit, // may this client come in?
 			Handler:   c,       // what to do with those who are in
 			HTTP:      servePage,
