@@ -18,10 +18,10 @@ import (
 // accepted it itself. So a Server can be mounted in an http.ServeMux beside ordinary pages, behind
 // any middleware that passes the http.ResponseWriter on.
 //
-// The server must have been started (Start). The route is found by r.URL and r.Host, as middleware
-// such as http.StripPrefix left them. Upgrade.HTTPRequest returns a copy of r. Route.HTTP answers
-// requests that do not ask for WebSocket, as it does for the server's own listeners. Each answer
-// other than 101 ends the connection. Requests with a body are refused with 400.
+// The server must have been started (Start). Before that it answers 500. The route is found by r.URL
+// and r.Host, as middleware such as http.StripPrefix left them. Upgrade.HTTPRequest returns a copy of
+// r. Route.HTTP answers requests that do not ask for WebSocket, as it does behind the server's own
+// listeners; each answer other than 101 ends the connection. Requests with a body are refused with 400.
 //
 // ServeHTTP returns when the connection has been taken over, and keeps nothing of r for the
 // session. It cannot take over TLS, HTTP/2, connections that are not sockets, and writers without
@@ -41,11 +41,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // The reasons for which ServeHTTP cannot take a connection over.
 var (
-	errTLS       = wsproto.Refusal(http.StatusNotImplemented, "this server does not take over TLS connections")
-	errHTTP2     = wsproto.Refusal(http.StatusNotImplemented, "WebSocket needs HTTP/1.1 here")
-	errNoHijack  = wsproto.Refusal(http.StatusNotImplemented, "middleware of this server keeps WebSocket from taking the connection over")
-	errNoSocket  = wsproto.Refusal(http.StatusNotImplemented, "this connection is not a socket")
-	errBodyBytes = wsproto.Refusal(http.StatusBadRequest, "a request with a body")
+	errNotStarted = wsproto.Refusal(http.StatusInternalServerError, "the server has not been started")
+	errTLS        = wsproto.Refusal(http.StatusNotImplemented, "this server does not take over TLS connections")
+	errHTTP2      = wsproto.Refusal(http.StatusNotImplemented, "WebSocket needs HTTP/1.1 here")
+	errNoHijack   = wsproto.Refusal(http.StatusNotImplemented, "middleware of this server keeps WebSocket from taking the connection over")
+	errNoSocket   = wsproto.Refusal(http.StatusNotImplemented, "this connection is not a socket")
+	errBodyBytes  = wsproto.Refusal(http.StatusBadRequest, "a request with a body")
 )
 
 // takeOver hands the connection of r to the reactor. Where it cannot it returns the refusal to answer
@@ -54,6 +55,9 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request) *wsproto.Reque
 	switch {
 	case s.draining.Load():
 		return wsproto.ErrOverloaded
+	case !s.started.Load():
+		s.log.Error("ServeHTTP was called before Start")
+		return errNotStarted
 	case r.TLS != nil:
 		return errTLS
 	case r.ProtoMajor != 1:

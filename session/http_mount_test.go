@@ -122,6 +122,21 @@ func TestServeHTTPWithoutSocket(t *testing.T) {
 	}
 }
 
+// A client of a server that nobody has started gets an answer.
+func TestServeHTTPBeforeStart(t *testing.T) {
+	s, err := session.NewServer(oneRoute(session.Echo{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	web := httptest.NewServer(s)
+	defer web.Close()
+	client := &http.Client{Timeout: 30 * time.Second}
+	if status, body := get(t, client, web.URL); status != 500 || !strings.Contains(body, "started") {
+		t.Errorf("status %d, %q, want 500 and a word about Start", status, body)
+	}
+}
+
 // The connection on which a page has been fetched can be upgraded afterwards.
 func TestServeHTTPKeepAlive(t *testing.T) {
 	_, addr := mounted(t, session.Config{Routes: []session.Route{{Path: "/chat", Handler: session.Echo{}}}})

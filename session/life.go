@@ -28,6 +28,7 @@ func (s *Server) Start() error {
 		defer s.sweeping.Done()
 		s.sweep(ctx)
 	}()
+	s.started.Store(true)
 	return nil
 }
 

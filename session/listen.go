@@ -15,7 +15,7 @@ var ErrServerClosed = errors.New("session: server closed")
 // Errors: those of Listen and Start.
 func (s *Server) ListenAndServe(addr string) error {
 	if _, err := s.Listen(addr); err != nil {
-		return s.orClosed(err)
+		return orClosed(s, err)
 	}
 	return s.serve()
 }
@@ -27,21 +27,21 @@ func (s *Server) ListenAndServe(addr string) error {
 // Errors: those of ListenOn and Start.
 func (s *Server) Serve(ln net.Listener) error {
 	if err := s.ListenOn(ln); err != nil {
-		return s.orClosed(err)
+		return orClosed(s, err)
 	}
 	return s.serve()
 }
 
 func (s *Server) serve() error {
 	if err := s.Start(); err != nil && !errors.Is(err, ErrStarted) {
-		return s.orClosed(err)
+		return orClosed(s, err)
 	}
 	<-s.drained
 	return ErrServerClosed
 }
 
 // orClosed returns ErrServerClosed in place of err if that is why it could not serve.
-func (s *Server) orClosed(err error) error {
+func orClosed(s *Server, err error) error {
 	if s.Draining() && (errors.Is(err, ErrStopped) || errors.Is(err, ErrReactorClosed)) {
 		return ErrServerClosed
 	}

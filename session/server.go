@@ -38,6 +38,7 @@ type Server struct {
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	open     atomic.Int64 // sessions between OnOpen and OnClose
+	started  atomic.Bool  // Start has succeeded
 	draining atomic.Bool
 	drained  chan struct{} // closed when draining becomes true
 	stats    stats
