@@ -245,8 +245,10 @@ func TestTotalQueueBoundOfTinyMessages(t *testing.T) {
 				t.Fatalf("%d bytes queued in all", q)
 			}
 		}
-		if !errors.Is(err, netpoll.ErrQueueFull) {
-			t.Fatal(err)
+		// If a turn was collecting output when all the room was taken, its connection has failed.
+		total := r.Stats().Overflows["total"]
+		if !errors.Is(err, netpoll.ErrQueueFull) && !(errors.Is(err, netpoll.ErrClosed) && total > 0) {
+			t.Fatalf("Send returned %v with %d overflows of the total, want ErrQueueFull", err, total)
 		}
 	}
 }
