@@ -62,7 +62,7 @@ type Config struct {
 	QueueMessages   int           // bound of that queue in messages; default 8192
 	QueueTotalBytes int64         // bound of all queues together, in bytes, which only Close frames may exceed; default 256 MiB
 	ReadHighWater   int           // with more bytes queued than this, a connection is not read; default 64 KiB
-	WriteStall      time.Duration // queue without progress for this long: reason Stalled; default 10 s
+	WriteStall      time.Duration // queue without progress for this long: reason Stalled; default 45 s
 	// CloseTimeout is how long an orderly close goes on without progress of the peer
 	// (Turn.Progress), before it ends with ErrCloseTimeout. Default 5 s.
 	CloseTimeout   time.Duration
@@ -91,10 +91,14 @@ const (
 // SocketOptions are set on listeners, and on TCP connections that are adopted. In Linux an accepted
 // connection inherits them from its listener (tcp(7)), so that they cost no system call for each.
 type SocketOptions struct {
-	KeepIdle    time.Duration // TCP keepalive: idle time before the first probe; default 60 s
-	KeepIntvl   time.Duration // between probes; default 15 s
-	KeepCount   int           // probes without answer; default 4
-	UserTimeout time.Duration // TCP_USER_TIMEOUT: output without an acknowledgement, or a shut window; default 30 s
+	KeepIdle  time.Duration // TCP keepalive: idle time before the first probe; default 60 s
+	KeepIntvl time.Duration // between probes; default 15 s
+	KeepCount int           // probes without answer; default 4
+	// UserTimeout is TCP_USER_TIMEOUT: how long output may be without an acknowledgement, or the
+	// peer's window shut. The kernel also counts a window that never has room for the whole of the
+	// next segment, of up to 64 KiB: it resets peers with a small receive buffer that read
+	// steadily. So the default is not to set it. Progress and deadlines find dead peers.
+	UserTimeout time.Duration
 	// NotSentLowat is TCP_NOTSENT_LOWAT, in bytes. A socket takes no more output while it holds
 	// this much that has not been sent yet. The rest waits in the outbound queue, where it is
 	// bounded and an urgent message overtakes it. Default 64 KiB, the fastest value in
@@ -130,14 +134,14 @@ func (c Config) withDefaults() (Config, error) {
 	def("QueueMessages", &c.QueueMessages, 8192, &err)
 	def("QueueTotalBytes", &c.QueueTotalBytes, 256<<20, &err)
 	def("ReadHighWater", &c.ReadHighWater, 64<<10, &err)
-	def("WriteStall", &c.WriteStall, 10*time.Second, &err)
+	def("WriteStall", &c.WriteStall, 45*time.Second, &err)
 	def("CloseTimeout", &c.CloseTimeout, DefaultCloseTimeout, &err)
 	def("HandlerTimeout", &c.HandlerTimeout, 10*time.Second, &err)
 	def("Socket.KeepIdle", &c.Socket.KeepIdle, 60*time.Second, &err)
 	def("Socket.KeepIntvl", &c.Socket.KeepIntvl, 15*time.Second, &err)
 	def("Socket.KeepCount", &c.Socket.KeepCount, 4, &err)
 	def("Socket.NotSentLowat", &c.Socket.NotSentLowat, 64<<10, &err)
-	def("Socket.UserTimeout", &c.Socket.UserTimeout, 30*time.Second, &err)
+	def("Socket.UserTimeout", &c.Socket.UserTimeout, 0, &err)
 	c.WriteStall = min(c.WriteStall, maxDeadline)
 	c.Socket.UserTimeout = min(c.Socket.UserTimeout, maxDeadline)
 	c.Socket.NotSentLowat = min(c.Socket.NotSentLowat, MaxQueueBytes)

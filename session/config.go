@@ -17,7 +17,9 @@ type Config struct {
 	// Routes says which handler serves which path. At least one is required.
 	Routes []Route
 
-	Reactor ReactorConfig // the server itself sets Logger, NewLocal and HandlerTimeout
+	// Reactor holds the settings of the reactor. The server itself sets Logger, NewLocal and
+	// HandlerTimeout. WriteStall is by default PingInterval and PingTimeout together.
+	Reactor ReactorConfig
 
 	// Head bounds the head of a request. A zero field means its default, as in
 	// wsproto.DefaultHeadLimits: 16 KiB, a target of 8 KiB, 100 fields.
@@ -284,4 +286,17 @@ func ValidOrigin(o string) bool {
 	}
 	u, err := url.Parse(o)
 	return err == nil && u.Scheme != "" && u.Host != "" && o == u.Scheme+"://"+u.Host
+}
+
+// reactor returns the settings of the reactor, NewLocal excepted.
+func (c *Config) reactor() ReactorConfig {
+	r := c.Reactor
+	r.Logger = c.Logger
+	r.HandlerTimeout = c.HandlerTimeout
+	if r.WriteStall == 0 {
+		// A peer that reads a few kilobytes a second opens its window in steps that are many
+		// seconds apart. It may be as silent as a client that is idle.
+		r.WriteStall = c.PingInterval + c.PingTimeout
+	}
+	return r
 }

@@ -105,8 +105,8 @@ func TestPingWithoutRoom(t *testing.T) {
 			Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 		}}},
 	}
-	cfg.Reactor.Socket.UserTimeout = time.Minute // by default it follows from the pings, and is shorter than this test
 	cfg.Reactor.QueueMessages = 8
+	cfg.Reactor.WriteStall = time.Minute // by default it follows from the pings, and is shorter than this test
 	srv, addr := wstest.Serve(t, cfg)
 	c, s := wstest.Dial(t, addr, "/"), <-opened
 	n := 0

@@ -66,13 +66,9 @@ func NewServer(cfg Config) (*Server, error) {
 	if s.ids, err = newIDs(); err != nil {
 		return nil, err
 	}
-	cfg.Reactor.Logger = cfg.Logger
-	cfg.Reactor.NewLocal = s.newWorkerState
-	cfg.Reactor.HandlerTimeout = cfg.HandlerTimeout
-	if cfg.Reactor.Socket.UserTimeout == 0 { // no sooner than a ping without an answer
-		cfg.Reactor.Socket.UserTimeout = cfg.PingInterval + cfg.PingInterval/10 + cfg.PingTimeout
-	}
-	if s.reactor, err = netpoll.New(cfg.Reactor, events{s}); err != nil {
+	reactor := cfg.reactor()
+	reactor.NewLocal = s.newWorkerState
+	if s.reactor, err = netpoll.New(reactor, events{s}); err != nil {
 		return nil, err
 	}
 	s.tr = s.reactor

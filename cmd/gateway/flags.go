@@ -98,7 +98,7 @@ func (f *flags) defineTimeouts(fs *flag.FlagSet) {
 	fs.DurationVar(&s.PingInterval, "ping-interval", session.DefaultPingInterval, "silence after which a client is pinged, ±10 %")
 	fs.DurationVar(&s.PingTimeout, "ping-timeout", session.DefaultPingTimeout, "time a client has to answer a ping")
 	fs.DurationVar(&r.CloseTimeout, "close-timeout", netpoll.DefaultCloseTimeout, "a client that is being closed is cut off if it takes nothing and does not answer for this long")
-	fs.DurationVar(&r.Socket.UserTimeout, "tcp-user-timeout", 0, "a client that acknowledges nothing of what it was sent for this long is cut off (TCP_USER_TIMEOUT); 0: -ping-interval and a tenth, plus -ping-timeout")
+	fs.DurationVar(&r.Socket.UserTimeout, "tcp-user-timeout", 0, "the kernel cuts off a client that acknowledges nothing of what it was sent, or keeps its window shut, for this long (TCP_USER_TIMEOUT); it may also hit clients that read steadily into a small buffer; 0: never, -ping-timeout finds dead clients")
 	fs.DurationVar(&s.HandshakeTimeout, "handshake-timeout", 5*time.Second, "time a client has for its request")
 	fs.DurationVar(&f.config.shutdownTimeout, "shutdown-timeout", 15*time.Second, "time for publications, calls and clients to come to an end after SIGTERM")
 }
