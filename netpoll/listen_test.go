@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -105,10 +106,11 @@ func TestListenOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			noDelay := make(chan int, 1)
-			r, err := netpoll.New(netpoll.Config{}, &funcs{opened: func(t *netpoll.Turn) {
+			timeout := make(chan int, 1)
+			options := netpoll.SocketOptions{UserTimeout: time.Minute}
+			r, err := netpoll.New(netpoll.Config{Socket: options}, &funcs{opened: func(t *netpoll.Turn) {
 				v, _ := t.Reactor().SocketOption(t.Conn(), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
-				noDelay <- v
+				timeout <- v
 			}})
 			if err != nil {
 				t.Fatal(err)
@@ -125,8 +127,8 @@ func TestListenOn(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			if v := <-noDelay; network == "tcp" && v == 0 {
-				t.Error("no TCP_USER_TIMEOUT on what is accepted from a net.Listener")
+			if v := <-timeout; network == "tcp" && v != 60_000 {
+				t.Errorf("TCP_USER_TIMEOUT is %d ms on what is accepted from a net.Listener, want 60,000", v)
 			}
 			r.StopAccepting()
 			if _, err := net.Dial(network, ln.Addr().String()); err == nil {
