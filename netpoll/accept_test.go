@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -110,7 +110,7 @@ func TestAcceptErrorsDoNotSpin(t *testing.T) {
 	if d := time.Since(start); d < 155*time.Millisecond {
 		t.Errorf("six failures within %v", d)
 	}
-	wstest.Eventually(t, func() bool { return r.Stats().ListenersIdle == 1 }, "the listener pauses")
+	waits.Eventually(t, func() bool { return r.Stats().ListenersIdle == 1 }, "the listener pauses")
 	fail.Store(false)
 	talk(t, c)
 }
@@ -190,7 +190,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	if err := unix.Connect(c, &unix.SockaddrInet4{Port: tcp.Port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
-	wstest.Eventually(t, func() bool { return r.Stats().AcceptErrors["EMFILE"] > 0 }, "EMFILE is counted")
+	waits.Eventually(t, func() bool { return r.Stats().AcceptErrors["EMFILE"] > 0 }, "EMFILE is counted")
 	talk(t, first)
 	if st := r.Stats(); st.Refusals["fd_limit"] == 0 {
 		t.Errorf("refused %v", st.Refusals)

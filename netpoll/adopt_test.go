@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -107,7 +107,7 @@ func TestAdoptSilent(t *testing.T) {
 	if _, err := r.Adopt(netpoll.Socket{FD: fds[0], Value: 7, Unsent: []byte("first")}); err != nil {
 		t.Fatal(err)
 	}
-	if v := wstest.Receive(t, opened, "the call of Opened"); v != 7 {
+	if v := waits.Receive(t, opened, "the call of Opened"); v != 7 {
 		t.Errorf("value %v, want 7", v)
 	}
 	p := make([]byte, 10)
@@ -127,7 +127,7 @@ func TestAdoptRefused(t *testing.T) {
 		"full, no spare": {netpoll.Config{MaxConns: 1, Spare: 1}, func(t *testing.T, r *netpoll.Reactor, addr string) {
 			talk(t, dial(t, addr))
 			dial(t, addr)
-			wstest.Eventually(t, func() bool { return r.Stats().AcceptPauses["full"] == 1 }, "the spare is taken")
+			waits.Eventually(t, func() bool { return r.Stats().AcceptPauses["full"] == 1 }, "the spare is taken")
 		}, netpoll.ErrFull},
 		"stopped": {netpoll.Config{}, func(_ *testing.T, r *netpoll.Reactor, _ string) { r.StopAccepting() }, netpoll.ErrStopped},
 		"closed":  {netpoll.Config{}, func(_ *testing.T, r *netpoll.Reactor, _ string) { r.Close() }, netpoll.ErrReactorClosed},

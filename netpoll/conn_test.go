@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -310,9 +310,9 @@ func TestDeadline(t *testing.T) {
 	kept, late := dial(t, addr), dial(t, addr)
 	talk(t, kept)
 	// A connection counts before Opened has returned: only its deadline tells that it can expire.
-	wstest.Eventually(t, func() bool { return len(armed) == 2 }, "both have their deadlines")
+	waits.Eventually(t, func() bool { return len(armed) == 2 }, "both have their deadlines")
 	tick(r, 2*time.Second)
-	wstest.Eventually(t, func() bool { return len(notices) == 1 }, "the deadline is noticed")
+	waits.Eventually(t, func() bool { return len(notices) == 1 }, "the deadline is noticed")
 	if why := <-notices; why&netpoll.Deadline == 0 {
 		t.Errorf("notice %b", why)
 	}
@@ -322,7 +322,7 @@ func TestDeadline(t *testing.T) {
 	talk(t, kept)
 	// The peer does not close: the close timeout does. That its kernel acknowledges our end may count as
 	// progress for once.
-	wstest.Eventually(t, func() bool { tick(r, 10*time.Second); return r.Stats().Conns == 1 }, "the lingering connection is closed")
+	waits.Eventually(t, func() bool { tick(r, 10*time.Second); return r.Stats().Conns == 1 }, "the lingering connection is closed")
 }
 
 func TestPanicIsContained(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -85,7 +85,7 @@ func TestDetachLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := make([]byte, 5)
-	wstest.Eventually(t, func() bool {
+	waits.Eventually(t, func() bool {
 		_, err := unix.Read(so.FD, p)
 		return err == nil
 	}, "the socket has what was sent")

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -150,11 +150,11 @@ func TestGoexitIsContained(t *testing.T) {
 						if err != nil && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EINVAL) {
 							t.Errorf("read %q, %v", got, err)
 						}
-						wstest.Eventually(t, func() bool { return r.Stats().Closed == 2*round+1 }, "the connection is closed")
+						waits.Eventually(t, func() bool { return r.Stats().Closed == 2*round+1 }, "the connection is closed")
 						h.fail("")
 						talk(t, good)
 						good.Close()
-						wstest.Eventually(t, func() bool { return r.Stats().Closed == 2*round+2 }, "the other one is closed")
+						waits.Eventually(t, func() bool { return r.Stats().Closed == 2*round+2 }, "the other one is closed")
 					}
 					if n := r.Stats().Panics; n < 5 || name == "goexit" && n != 5 {
 						t.Errorf("%d panics counted", n)
@@ -259,7 +259,7 @@ func TestGoexitLosesNothing(t *testing.T) {
 				}
 			}
 			if place == "worker" {
-				wstest.Eventually(t, func() bool { return r.Stats().QueueLen == n }, "all wait for the worker")
+				waits.Eventually(t, func() bool { return r.Stats().QueueLen == n }, "all wait for the worker")
 			}
 			late := dial(t, addr) // and a listener, behind the connections
 			close(gate)
@@ -295,8 +295,8 @@ func TestGoexitWhileAccepting(t *testing.T) {
 	for range 100 {
 		knock(t, addr)
 	}
-	wstest.Eventually(t, func() bool { return opened.Load() == 100 }, "all have been opened")
-	wstest.Eventually(t, func() bool { return r.Stats().Closed == 50 }, "half of them are closed")
+	waits.Eventually(t, func() bool { return opened.Load() == 100 }, "all have been opened")
+	waits.Eventually(t, func() bool { return r.Stats().Closed == 50 }, "half of them are closed")
 	if st := r.Stats(); st.Conns != 50 || st.Panics != 50 {
 		t.Errorf("%d connections, %d panics", st.Conns, st.Panics)
 	}
@@ -372,7 +372,7 @@ func TestCloseUnderGoexits(t *testing.T) {
 						}
 					})
 				}
-				wstest.Eventually(t, func() bool { return r.Stats().Panics > 3 }, "handlers fail")
+				waits.Eventually(t, func() bool { return r.Stats().Panics > 3 }, "handlers fail")
 				if err := r.Close(); err != nil {
 					t.Error(err)
 				}
@@ -406,7 +406,7 @@ func TestGoexitWithoutDescriptors(t *testing.T) {
 	if _, err := bad.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	wstest.Eventually(t, func() bool { return l.has("starting an event loop again failed") }, "the loop cannot be started")
+	waits.Eventually(t, func() bool { return l.has("starting an event loop again failed") }, "the loop cannot be started")
 	restore()
 	talk(t, good)
 	talk(t, dial(t, addr))
@@ -432,7 +432,7 @@ func TestCloseWhileALoopIsMissing(t *testing.T) {
 	if _, err := bad.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	wstest.Eventually(t, func() bool { return l.has("starting an event loop again failed") }, "the loop cannot be started")
+	waits.Eventually(t, func() bool { return l.has("starting an event loop again failed") }, "the loop cannot be started")
 	began := time.Now()
 	if err := r.Close(); err != nil {
 		t.Error(err)

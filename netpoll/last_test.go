@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -196,7 +196,7 @@ func TestDescriptorZero(t *testing.T) {
 		t.Error("the reactor does not know its connection")
 	}
 	tick(r, 2*time.Second)
-	wstest.Eventually(t, func() bool { return len(due) > 0 }, "the deadline is told of")
+	waits.Eventually(t, func() bool { return len(due) > 0 }, "the deadline is told of")
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
@@ -240,7 +240,7 @@ func TestDeadlineOfOneWhoSendsAllTheTime(t *testing.T) {
 	for range 100 {
 		seen := reads.Load()
 		tick(r, 100*time.Millisecond)
-		wstest.Eventually(t, func() bool { return reads.Load() > seen+2 || len(told) > 0 }, "it had turns, or is gone")
+		waits.Eventually(t, func() bool { return reads.Load() > seen+2 || len(told) > 0 }, "it had turns, or is gone")
 		if len(told) == 0 {
 			continue
 		}
@@ -284,7 +284,7 @@ func TestCloseWaitsForWhoReads(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-noted
-			wstest.Eventually(t, func() bool { return r.Idle(c) }, "the connection is closing")
+			waits.Eventually(t, func() bool { return r.Idle(c) }, "the connection is closing")
 			if err := peer.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
@@ -301,7 +301,7 @@ func TestCloseWaitsForWhoReads(t *testing.T) {
 					break
 				}
 				tick(r, timeout/2) // its turn sends what there is room for by now, and sees
-				wstest.Eventually(t, func() bool { return !r.Due(c) || r.At(c.Index()) != c }, "the deadline is seen")
+				waits.Eventually(t, func() bool { return !r.Due(c) || r.At(c.Index()) != c }, "the deadline is seen")
 				if periods++; periods > 100 {
 					t.Fatal("it does not end")
 				}

@@ -5,7 +5,7 @@ import (
 	"io"
 	"testing"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -48,7 +48,7 @@ func TestSteadyReaderIsNotSlow(t *testing.T) {
 		read <- err
 	}()
 	for range messages - 2 {
-		wstest.Eventually(t, func() bool { return r.Queued(id) < 1<<20 }, "the queue is below its mark")
+		waits.Eventually(t, func() bool { return r.Queued(id) < 1<<20 }, "the queue is below its mark")
 		if err := r.Send(id, netpoll.Message{Body: make([]byte, size)}); err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -63,15 +63,15 @@ func TestCloseWaitsForProgress(t *testing.T) {
 	if err := r.Wake(id); err != nil {
 		t.Fatal(err)
 	}
-	wstest.Eventually(t, func() bool { return len(do) == 0 && r.Idle(id) }, "the connection is closing")
+	waits.Eventually(t, func() bool { return len(do) == 0 && r.Idle(id) }, "the connection is closing")
 	for range size / step {
 		before := r.Unacked(id)
 		if _, err := io.CopyN(io.Discard, c, step); err != nil {
 			t.Fatal(err)
 		}
-		wstest.Eventually(t, func() bool { return r.Unacked(id) < before }, "bytes are acknowledged")
+		waits.Eventually(t, func() bool { return r.Unacked(id) < before }, "bytes are acknowledged")
 		tick(r, 6*time.Second)
-		wstest.Eventually(t, func() bool { return !r.Due(id) || len(closed) > 0 }, "the deadline has been set anew")
+		waits.Eventually(t, func() bool { return !r.Due(id) || len(closed) > 0 }, "the deadline has been set anew")
 		select {
 		case err := <-closed:
 			t.Fatalf("cut off while the peer reads: %v", err)
@@ -105,7 +105,7 @@ func TestCloseWithoutProgress(t *testing.T) {
 			if err := r.Wake(id); err != nil {
 				t.Fatal(err)
 			}
-			wstest.Eventually(t, func() bool { return len(do) == 0 && r.Idle(id) }, "the connection is closing")
+			waits.Eventually(t, func() bool { return len(do) == 0 && r.Idle(id) }, "the connection is closing")
 			deadline := time.Now().Add(30 * time.Second)
 			for cut := false; !cut; {
 				tick(r, 6*time.Second)
@@ -148,13 +148,13 @@ func TestProgress(t *testing.T) {
 	if err := r.Send(id, netpoll.Message{Body: make([]byte, 50<<10)}); err != nil {
 		t.Fatal(err)
 	}
-	wstest.Eventually(t, func() bool { return !ask() }, "the peer's window is shut")
+	waits.Eventually(t, func() bool { return !ask() }, "the peer's window is shut")
 	for range 3 {
 		before := r.Unacked(id)
 		if _, err := io.CopyN(io.Discard, c, 10<<10); err != nil {
 			t.Fatal(err)
 		}
-		wstest.Eventually(t, func() bool { return r.Unacked(id) < before }, "bytes are acknowledged")
+		waits.Eventually(t, func() bool { return r.Unacked(id) < before }, "bytes are acknowledged")
 		if !ask() {
 			t.Error("bytes have been acknowledged, want progress")
 		}
@@ -162,7 +162,7 @@ func TestProgress(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, c, 20<<10); err != nil {
 		t.Fatal(err)
 	}
-	wstest.Eventually(t, func() bool { return r.Unacked(id) == 0 }, "all is acknowledged")
+	waits.Eventually(t, func() bool { return r.Unacked(id) == 0 }, "all is acknowledged")
 	if !ask() {
 		t.Error("the last bytes have been acknowledged, want progress")
 	}

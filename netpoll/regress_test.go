@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -34,10 +34,10 @@ func TestCloseUnderFlood(t *testing.T) {
 					}
 				})
 			}
-			wstest.Eventually(t, func() bool { return read.Load() > 1<<20 }, "the flood is on")
+			waits.Eventually(t, func() bool { return read.Load() > 1<<20 }, "the flood is on")
 			closed := make(chan struct{})
 			go func() { r.Close(); close(closed) }()
-			wstest.Receive(t, closed, "the end of Close while clients send")
+			waits.Receive(t, closed, "the end of Close while clients send")
 			writers.Wait()
 		})
 	}

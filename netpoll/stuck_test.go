@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -124,7 +124,7 @@ func TestCloseLeavesWhatIsStuck(t *testing.T) {
 			for _, c := range append(clients, stuck...) {
 				c.Close()
 			}
-			wstest.Eventually(t, func() bool { return openFDs() <= before }, "no descriptor is left open")
+			waits.Eventually(t, func() bool { return openFDs() <= before }, "no descriptor is left open")
 		})
 	}
 }
@@ -362,13 +362,13 @@ func TestCloseStopsInABatch(t *testing.T) {
 				write(t, c, "stuck")
 			}
 			if place == "worker" {
-				wstest.Eventually(t, func() bool { return r.Stats().QueueLen == 5 }, "all wait for the worker")
+				waits.Eventually(t, func() bool { return r.Stats().QueueLen == 5 }, "all wait for the worker")
 			}
 			gate <- struct{}{}
 			<-held
 			errs := make(chan error)
 			go func() { errs <- r.Close() }()
-			wstest.Eventually(t, r.Closing, "Close has begun")
+			waits.Eventually(t, r.Closing, "Close has begun")
 			gate <- struct{}{}
 			if err := <-errs; err != nil {
 				t.Error(err)
@@ -418,11 +418,11 @@ func TestCloseWaitsForTheReplacement(t *testing.T) {
 				<-held
 				write(t, b, "goexit")
 				if place == "worker" {
-					wstest.Eventually(t, func() bool { return r.Stats().QueueLen == 1 }, "it waits for the worker")
+					waits.Eventually(t, func() bool { return r.Stats().QueueLen == 1 }, "it waits for the worker")
 				}
 				write(t, c, "stuck")
 				if place == "worker" {
-					wstest.Eventually(t, func() bool { return r.Stats().QueueLen == 2 }, "both wait for the worker")
+					waits.Eventually(t, func() bool { return r.Stats().QueueLen == 2 }, "both wait for the worker")
 				}
 				gate <- struct{}{}
 				<-held // on the goroutine that replaces the first
@@ -431,7 +431,7 @@ func TestCloseWaitsForTheReplacement(t *testing.T) {
 				}
 				errs := make(chan error, 1)
 				go func() { errs <- r.Close() }()
-				wstest.Eventually(t, r.Closing, "Close has begun")
+				waits.Eventually(t, r.Closing, "Close has begun")
 				if late {
 					if err := <-errs; !errors.Is(err, netpoll.ErrHandlerStuck) {
 						t.Errorf("Close: %v", err)

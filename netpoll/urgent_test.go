@@ -6,7 +6,7 @@ import (
 	"io"
 	"testing"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -43,7 +43,7 @@ func TestSendUrgent(t *testing.T) {
 		if place := readUrgent(t, c, messages, urgent); place < 0 || place > messages-50 {
 			t.Errorf("round %d: the urgent message came in place %d of %d, want it far before the end", round, place, messages)
 		}
-		wstest.Eventually(t, func() bool {
+		waits.Eventually(t, func() bool {
 			st := r.Stats()
 			return r.Queued(id) == 0 && st.QueueBytes == 0 && st.QueueMessages == 0
 		}, "the queue is empty")
@@ -104,7 +104,7 @@ func TestSendUrgentAlone(t *testing.T) {
 		t.Errorf("zero Conn: %v", err)
 	}
 	c.Close()
-	wstest.Eventually(t, func() bool {
+	waits.Eventually(t, func() bool {
 		st := r.Stats()
 		return st.Conns == 0 && st.QueueBytes == 0 && st.QueueMessages == 0
 	}, "the queue is given back")

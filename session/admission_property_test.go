@@ -17,6 +17,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -31,7 +32,7 @@ const (
 	responds verdict = "/respond" // with a *wsproto.Response
 	panics   verdict = "/panic"
 	exits    verdict = "/exit" // with runtime.Goexit
-	waits    verdict = "/wait" // until its context ends; then it refuses
+	lingers  verdict = "/wait" // until its context ends; then it refuses
 )
 
 // applicant is a client that asks to be admitted.
@@ -82,15 +83,21 @@ func (a applicant) apply(addr string, e *examiner) (status int, err error) {
 	if _, err := io.WriteString(c, rest); err != nil {
 		return 0, err
 	}
+	r := bufio.NewReader(c)
 	if a.leaves {
-		if a.verdict == waits { // while the call runs, if it ever begins
-			for deadline := time.Now().Add(time.Second); e.times(a.id) == 0 && time.Now().Before(deadline); {
-				time.Sleep(time.Millisecond)
+		if a.verdict == lingers { // while the call runs, unless the answer comes without one
+			answered := make(chan struct{})
+			go func() { // ends with the connection
+				_, _ = r.Peek(1)
+				close(answered)
+			}()
+			select {
+			case <-e.begun(a.id):
+			case <-answered:
 			}
 		}
 		return 0, c.(*net.TCPConn).SetLinger(0)
 	}
-	r := bufio.NewReader(c)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {
 		return 0, nil // no answer, as from a goroutine that has ended
@@ -119,7 +126,7 @@ func (a applicant) want(async bool) int {
 			return http.StatusInternalServerError
 		}
 		return 0 // the turn ends with its goroutine, and the connection with the turn
-	case waits:
+	case lingers:
 		return http.StatusServiceUnavailable
 	}
 	if a.plain {
@@ -131,9 +138,10 @@ func (a applicant) want(async bool) int {
 // examiner has a route whose functions do what the path says, and counts.
 type examiner struct {
 	mu             sync.Mutex
-	asked          map[string]int // about whom, and how often
-	opened, closed atomic.Int64   // sessions, by the table that had accepted them
-	ended          atomic.Int64   // sessions
+	asked          map[string]int           // about whom, and how often
+	begins         map[string]chan struct{} // closed when somebody is asked about for the first time
+	opened, closed atomic.Int64             // sessions, by the table that had accepted them
+	ended          atomic.Int64             // sessions
 }
 
 // teapot is a response of the route's own, which errTeapot stands for.
@@ -144,7 +152,10 @@ var (
 
 func (e *examiner) decide(ctx context.Context, r *wsproto.Request) error {
 	e.mu.Lock()
-	e.asked[string(r.RawQuery)]++
+	id := string(r.RawQuery)
+	if e.asked[id]++; e.asked[id] == 1 {
+		close(e.beginLocked(id))
+	}
 	e.mu.Unlock()
 	switch verdict(r.Path) {
 	case refuses:
@@ -155,11 +166,25 @@ func (e *examiner) decide(ctx context.Context, r *wsproto.Request) error {
 		panic("asked to")
 	case exits:
 		runtime.Goexit()
-	case waits:
+	case lingers:
 		<-ctx.Done()
 		return wsproto.ErrForbidden // nobody is there any more to hear it
 	}
 	return nil
+}
+
+// begun returns a channel that is closed when the first decision about a client begins.
+func (e *examiner) begun(id int) <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.beginLocked(fmt.Sprint(id))
+}
+
+func (e *examiner) beginLocked(id string) chan struct{} {
+	if e.begins[id] == nil {
+		e.begins[id] = make(chan struct{})
+	}
+	return e.begins[id]
 }
 
 // times is how often a client was decided about.
@@ -218,7 +243,7 @@ func TestPropertyAdmission(t *testing.T) {
 		mode := rapid.SampledFrom([]session.Mode{session.MayBlock, session.NeverBlocks, session.OnLoop}).Draw(rt, "mode")
 		upgrade := rapid.SampledFrom([]session.UpgradeMode{session.UpgradeAsMode, session.UpgradeMayBlock, session.UpgradeNeverBlocks}).Draw(rt, "upgrade")
 		async := upgrade == session.UpgradeMayBlock || upgrade == session.UpgradeAsMode && mode == session.MayBlock
-		e := &examiner{asked: make(map[string]int)}
+		e := &examiner{asked: make(map[string]int), begins: make(map[string]chan struct{})}
 		cfg := session.Config{
 			Routes:           []session.Route{e.route(mode, upgrade, 0)},
 			BlockingCalls:    rapid.IntRange(1, 4).Draw(rt, "calls"),
@@ -229,7 +254,7 @@ func TestPropertyAdmission(t *testing.T) {
 			cfg.HandshakeTimeout = 30 * time.Millisecond
 			cfg.BlockingCalls = 16
 			for i := range rapid.IntRange(1, 6).Draw(rt, "clients") {
-				a := drawApplicant(rt, i, waits)
+				a := drawApplicant(rt, i, lingers)
 				a.plain, a.cuts, a.leaves = false, nil, rapid.Bool().Draw(rt, "leaves early")
 				list = append(list, a)
 			}
@@ -282,14 +307,14 @@ func admissions(rt *rapid.T, t *testing.T, e *examiner, cfg session.Config, list
 		if o.err != nil {
 			rt.Errorf("%+v: %v", o.applicant, o.err)
 		}
-		if o.verdict == waits && e.times(o.id) == 0 {
+		if o.verdict == lingers && e.times(o.id) == 0 {
 			continue // its request was not complete in time, or nobody came to be asked
 		}
 		if want := o.want(async); !o.leaves && o.status != want {
 			rt.Errorf("%+v: the answer has status %d, want %d (0: none)", o.applicant, o.status, want)
 		}
 	}
-	wstest.Eventually(t, func() bool {
+	waits.Eventually(t, func() bool {
 		st := srv.Stats()
 		return st.RouteTables == 1 && session.RouteUsers(srv) == 0 && st.Conns == 0 && st.Sessions == 0 && st.Blocking.Busy == 0 && st.Blocking.Waiting == 0 && st.InboundBytes == 0
 	}, "connections, calls and buffers are given back")

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 	"wsgateway/session"
@@ -105,7 +106,7 @@ func TestAccessLogOfUnixSocket(t *testing.T) {
 	cfg := oneRoute(session.Echo{})
 	cfg.AccessLog = slog.New(slog.NewTextHandler(&access, nil))
 	dialUnix(t, cfg)
-	wstest.Eventually(t, func() bool { return strings.Contains(access.String(), "remote=unix ") }, "the access log has an address of a unix socket")
+	waits.Eventually(t, func() bool { return strings.Contains(access.String(), "remote=unix ") }, "the access log has an address of a unix socket")
 }
 
 // What is published on a server that was closed before it was started is dropped, and does not wait.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 	"wsgateway/session"
@@ -152,10 +153,10 @@ func TestBlockingOrder(t *testing.T) {
 		}
 	}()
 	c.Want(ws.OpPong, "p")
-	wstest.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 6 }, "six calls have been made")
+	waits.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 6 }, "six calls have been made")
 	c.Close()
 	// The connection ends before the calls have been made.
-	wstest.Becomes(t, func() int { return srv.Stats().Conns }, 0, "open connections")
+	waits.Becomes(t, func() int { return srv.Stats().Conns }, 0, "open connections")
 	close(gate)
 	<-closed
 	want := []string{"open me", "text", "binary b", "ping veto", "ping p", "pong q", "error true", "close 1006"}
@@ -196,7 +197,7 @@ func TestBlockingPanic(t *testing.T) {
 			c.WantEOF()
 		}
 	}
-	wstest.Becomes(t, func() int { return srv.Stats().Blocking.Busy }, 0, "running calls") // OnClose may have come to its end only now
+	waits.Becomes(t, func() int { return srv.Stats().Blocking.Busy }, 0, "running calls") // OnClose may have come to its end only now
 	st := srv.Stats()
 	if st.HandlerPanics != 40 || st.Blocking.Size != 4 {
 		t.Errorf("%d panics, %+v", st.HandlerPanics, st.Blocking)
@@ -395,12 +396,12 @@ func TestBlockingValueOfBrokenSession(t *testing.T) {
 	s := <-enter
 	_ = c.Conn.(*net.TCPConn).SetLinger(0)
 	c.Close()
-	wstest.Eventually(t, func() bool { return !s.IsAvailable() && srv.Stats().Sessions == 0 }, "the session has ended and is not counted")
+	waits.Eventually(t, func() bool { return !s.IsAvailable() && srv.Stats().Sessions == 0 }, "the session has ended and is not counted")
 	leave <- struct{}{}
 	if got := <-value; got != "kept" {
 		t.Errorf("OnClose finds %v", got)
 	}
-	wstest.Becomes(t, func() any { return s.Value() }, nil, "the value of the session")
+	waits.Becomes(t, func() any { return s.Value() }, nil, "the value of the session")
 	if err := s.SetValue(1); !errors.Is(err, session.ErrClosed) {
 		t.Errorf("SetValue after OnClose: %v", err)
 	}
@@ -436,7 +437,7 @@ func TestNoBlockingCallAfterClose(t *testing.T) {
 	for c, f := range late {
 		c.Send(f)
 	}
-	wstest.Becomes(t, func() int { return srv.Stats().Blocking.Waiting }, len(late), "waiting calls")
+	waits.Becomes(t, func() int { return srv.Stats().Blocking.Waiting }, len(late), "waiting calls")
 	for c, s := range sessions {
 		if err := s.Close(4000, ""); err != nil {
 			t.Error(err)

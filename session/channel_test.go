@@ -10,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -91,7 +92,7 @@ func TestChannel(t *testing.T) {
 	_ = ss[0].Close(1000, "")
 	cs[0].Send(ws.NewCloseFrame(nil))
 	cs[0].WantClose(1000)
-	wstest.Eventually(t, func() bool { return srv.MemberCount("news") == 3 && srv.MemberCount("other") == 0 }, "news has three members and other has none")
+	waits.Eventually(t, func() bool { return srv.MemberCount("news") == 3 && srv.MemberCount("other") == 0 }, "news has three members and other has none")
 	if err := ss[0].Join("news"); !errors.Is(err, session.ErrClosed) {
 		t.Errorf("joining after the end: %v", err)
 	}
@@ -203,7 +204,7 @@ func TestChannelChurn(t *testing.T) {
 		})
 	}
 	all.Wait()
-	wstest.Becomes(t, func() int { return srv.Stats().Sessions }, 0, "open sessions")
+	waits.Becomes(t, func() int { return srv.Stats().Sessions }, 0, "open sessions")
 	for name, n := range srv.Channels() {
 		t.Errorf("channel %s with %d members is left", name, n)
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 	"wsgateway/session"
 	"wsgateway/wsproto"
 )
@@ -89,7 +89,7 @@ func TestCloses(t *testing.T) {
 			t.Errorf("%s: %d, want at least %d", name, seen.n[name], least)
 		}
 	}
-	wstest.Eventually(t, func() bool {
+	waits.Eventually(t, func() bool {
 		after := measure(t)
 		return after.goroutines <= before.goroutines && after.fds <= before.fds
 	}, "everything has been given back")

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -14,7 +15,7 @@ import (
 // ended fails the test unless a context ends, with the cause of a session that has.
 func ended(t *testing.T, ctx context.Context) {
 	t.Helper()
-	wstest.Receive(t, ctx.Done(), "the end of the context")
+	waits.Receive(t, ctx.Done(), "the end of the context")
 	if cause := context.Cause(ctx); !errors.Is(cause, session.ErrClosed) {
 		t.Errorf("the context ended with %v, want ErrClosed", cause)
 	}
@@ -39,7 +40,7 @@ func TestContextOfBlockingCall(t *testing.T) {
 					close(began)
 					select {
 					case <-ctx.Done():
-					case <-time.After(wstest.Patience):
+					case <-time.After(waits.Patience):
 					}
 					returned <- ctx
 				},
@@ -90,7 +91,7 @@ func TestContextOfUpgrade(t *testing.T) {
 			close(asked)
 			select {
 			case <-u.Context.Done():
-			case <-time.After(wstest.Patience):
+			case <-time.After(waits.Patience):
 			}
 			returned <- u.Context.Err()
 			return nil

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -58,12 +59,13 @@ func beCrowd(spec string) error {
 		}
 		sa, family = &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()}, unix.AF_INET
 	}
-	fds := make([]int, n)
+	fds, input := make([]int, n), make([]unix.PollFd, n)
 	for i := range fds {
 		var err error
 		if fds[i], err = upgraded(family, sa); err != nil {
 			return fmt.Errorf("client %d: %w", i, err)
 		}
+		input[i] = unix.PollFd{Fd: int32(fds[i]), Events: unix.POLLIN}
 	}
 	done, buf := []byte{0}, make([]byte, 64<<10)
 	for {
@@ -92,8 +94,10 @@ func beCrowd(spec string) error {
 					want -= uint64(got)
 				}
 			}
-			if want == before {
-				time.Sleep(time.Millisecond) // what is missing is under way
+			if want == before { // what is missing is under way
+				if _, err := unix.Poll(input, -1); err != nil && err != unix.EINTR {
+					return err
+				}
 			}
 		}
 	}
@@ -263,7 +267,7 @@ func processCPU(b *testing.B) time.Duration {
 }
 
 // publish publishes m n times and waits until it has been sent to all. What the waiting costs, some 10 µs
-// every 5 ms or a thousandth, counts as the server's.
+// every 20 ms or less than a thousandth, counts as the server's.
 func (c *crowd) publish(channel string, m *session.Prepared, n int) {
 	c.b.Helper()
 	for range n {
@@ -271,9 +275,7 @@ func (c *crowd) publish(channel string, m *session.Prepared, n int) {
 			c.b.Fatal(err)
 		}
 	}
-	for c.srv.Waiting() > 0 {
-		time.Sleep(5 * time.Millisecond)
-	}
+	waits.Eventually(c.b, func() bool { return c.srv.Waiting() == 0 }, "all publications have been sent")
 }
 
 // send calls write n times for each connection, on as many threads as said, each of which has its share

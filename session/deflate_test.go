@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -94,7 +95,7 @@ func TestDeflateEcho(t *testing.T) {
 	sendDeflated(plain, ws.OpText, []byte("a"))
 	plain.WantClose(1002)
 	c.Close()
-	wstest.Becomes(t, func() int { return s.Stats().Deflate.Sessions }, 0, "sessions with compression")
+	waits.Becomes(t, func() int { return s.Stats().Deflate.Sessions }, 0, "sessions with compression")
 }
 
 // Messages that inflate a thousandfold are worked off over several turns, whole and in order.
@@ -130,7 +131,7 @@ func TestDeflateBroadcast(t *testing.T) {
 		zipped = append(zipped, wstest.DialWith(t, addr, "/", offerDeflate))
 		plain = append(plain, wstest.Dial(t, addr, "/"))
 	}
-	wstest.Becomes(t, func() int { return s.Stats().Sessions }, 10, "open sessions")
+	waits.Becomes(t, func() int { return s.Stats().Sessions }, 10, "open sessions")
 	large, small := strings.Repeat("large ", 200), "small"
 	m := session.Prepare(wsproto.OpText, []byte(large))
 	var senders sync.WaitGroup
@@ -184,7 +185,7 @@ func TestDeflateBound(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	a.Close()
-	wstest.Becomes(t, func() int { return s.Stats().Deflate.Sessions }, 1, "sessions with compression")
+	waits.Becomes(t, func() int { return s.Stats().Deflate.Sessions }, 1, "sessions with compression")
 	if !echo(wstest.DialWith(t, addr, "/", offerDeflate)) {
 		t.Error("the place that has become free is not given")
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -115,7 +116,7 @@ func TestLargestSettings(t *testing.T) {
 		c.Want(ws.OpPong, "")
 	}
 	begin := srv.Now()
-	wstest.Eventually(t, func() bool { return srv.Now() > begin+time.Second }, "a second has passed for the server") // it has been looked at
+	waits.Eventually(t, func() bool { return srv.Now() > begin+time.Second }, "a second has passed for the server") // it has been looked at
 	c.Send(ws.NewPingFrame([]byte("end")))
 	c.Want(ws.OpPong, "end") // and not a ping
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -109,7 +110,7 @@ func TestPingsOfClientThatDoesNotRead(t *testing.T) {
 	if _, err := c.Write(frames(pings, func(i int) ws.Frame { return ws.NewPingFrame(fmt.Append(nil, i)) })); err != nil {
 		t.Fatal(err)
 	}
-	wstest.Becomes(t, func() uint64 { return s.Stats().PingsReceived }, pings, "pings received")
+	waits.Becomes(t, func() uint64 { return s.Stats().PingsReceived }, pings, "pings received")
 	st := s.Stats()
 	if st.QueueMessages > 3 {
 		t.Errorf("%d messages wait", st.QueueMessages)

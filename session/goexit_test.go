@@ -11,6 +11,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -82,8 +83,8 @@ func TestGoexitLeavesNothing(t *testing.T) {
 				_ = s.SetValue("ann's")
 				_ = s.Join("room")
 				tt.end(c)
-				wstest.Receive(t, closed, "the call of OnClose")
-				wstest.Becomes(t, func() int { return srv.Stats().Conns }, 0, "open connections")
+				waits.Receive(t, closed, "the call of OnClose")
+				waits.Becomes(t, func() int { return srv.Stats().Conns }, 0, "open connections")
 				if st := srv.Stats(); st.Sessions != 0 || st.Channels.Subscriptions != 0 || srv.MemberCount("room") != 0 {
 					t.Fatalf("%d sessions, %d subscriptions, %d members are left", st.Sessions, st.Channels.Subscriptions, srv.MemberCount("room"))
 				}
@@ -116,13 +117,13 @@ func TestGoexitInMidMessage(t *testing.T) {
 	b := wstest.Dial(t, addr, "/")
 	half := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte("whole"))))
 	_, _ = b.Write(half[:8])
-	wstest.Eventually(t, func() bool { return srv.Stats().InboundBytes > 0 }, "input waits to be complete")
+	waits.Eventually(t, func() bool { return srv.Stats().InboundBytes > 0 }, "input waits to be complete")
 	held := srv.Stats().InboundBytes
 	for range 5 {
 		a := wstest.Dial(t, addr, "/")
 		p := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, make([]byte, 20_000))))
 		_, _ = a.Write(append(p, ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(nil)))...))
-		wstest.Becomes(t, func() int { return srv.Stats().Conns }, 1, "open connections")
+		waits.Becomes(t, func() int { return srv.Stats().Conns }, 1, "open connections")
 		if n := srv.Stats().InboundBytes; n != held {
 			t.Fatalf("%d bytes are held, %d before", n, held)
 		}
@@ -150,10 +151,10 @@ func TestGoexitOnFail(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n"))
-		wstest.Eventually(t, func() bool { return srv.Stats().InboundBytes != 0 }, "input waits to be complete")
+		waits.Eventually(t, func() bool { return srv.Stats().InboundBytes != 0 }, "input waits to be complete")
 		_ = c.(*net.TCPConn).SetLinger(0)
 		c.Close()
-		wstest.Eventually(t, func() bool { return srv.Stats().Conns == 0 && srv.Stats().InboundBytes == 0 }, "the connection is gone, with its input")
+		waits.Eventually(t, func() bool { return srv.Stats().Conns == 0 && srv.Stats().InboundBytes == 0 }, "the connection is gone, with its input")
 	}
 }
 
@@ -173,7 +174,7 @@ func TestGoexitOnMembership(t *testing.T) {
 			}
 		}
 		for range channels {
-			wstest.Receive(t, told, fmt.Sprintf("word of change %d", i))
+			waits.Receive(t, told, fmt.Sprintf("word of change %d", i))
 		}
 	}
 	if n := srv.Stats().HandlerPanics; n == 0 {

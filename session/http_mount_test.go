@@ -15,6 +15,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -206,7 +207,7 @@ func TestServeHTTPContext(t *testing.T) {
 	if user := r.Context().Value(userKey{}); user != "alice" {
 		t.Errorf("user %v in the context, want alice", user)
 	}
-	wstest.Receive(t, r.Context().Done(), "the end of the context, with that of the handshake")
+	waits.Receive(t, r.Context().Done(), "the end of the context, with that of the handshake")
 }
 
 // Requests that come during Shutdown get 503. Each of those before it gets 101 or 503, and those that
@@ -220,7 +221,7 @@ func TestServeHTTPShutdown(t *testing.T) {
 			}
 		})
 	}
-	wstest.Eventually(t, func() bool { return s.Stats().Sessions >= 20 }, "20 sessions are open")
+	waits.Eventually(t, func() bool { return s.Stats().Sessions >= 20 }, "20 sessions are open")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -56,7 +57,7 @@ func TestRetainedRequest(t *testing.T) {
 		t.Errorf("%v, value %v, query %q", err, s.Value(), s.Query())
 	}
 	c.Close()
-	wstest.Eventually(t, func() bool { return !s.IsAvailable() && s.Value() == nil && s.Header("Origin") == "" }, "the session is gone, with its value and header")
+	waits.Eventually(t, func() bool { return !s.IsAvailable() && s.Value() == nil && s.Header("Origin") == "" }, "the session is gone, with its value and header")
 	if err := s.SetValue(8); !errors.Is(err, session.ErrClosed) {
 		t.Error(err)
 	}

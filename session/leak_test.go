@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -85,7 +86,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		wstest.Becomes(t, func() int { return s.Stats().Conns }, 0, "open connections")
+		waits.Becomes(t, func() int { return s.Stats().Conns }, 0, "open connections")
 	}
 	run(cycles / 5)
 	before := measure(t)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -38,7 +39,7 @@ func listener(t *testing.T) net.Listener {
 
 func wantServerClosed(t *testing.T, returned <-chan error) {
 	t.Helper()
-	if err := wstest.Receive(t, returned, "the end of Serve after that of the server"); !errors.Is(err, session.ErrServerClosed) {
+	if err := waits.Receive(t, returned, "the end of Serve after that of the server"); !errors.Is(err, session.ErrServerClosed) {
 		t.Errorf("returned %v, want ErrServerClosed", err)
 	}
 }
@@ -86,7 +87,7 @@ func TestListenAndServe(t *testing.T) {
 	addr := ln.Addr().String()
 	ln.Close() // a port that is free, as a rule
 	s, returned := serving(t, func(s *session.Server) error { return s.ListenAndServe(addr) })
-	wstest.Eventually(t, func() bool {
+	waits.Eventually(t, func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()

@@ -12,6 +12,7 @@ import (
 	"github.com/gobwas/ws"
 	"go.uber.org/goleak"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -45,7 +46,7 @@ type ends chan session.CloseInfo
 
 func (e ends) want(t *testing.T, want session.CloseInfo) {
 	t.Helper()
-	if got := wstest.Receive(t, e, "the call of OnClose"); got != want {
+	if got := waits.Receive(t, e, "the call of OnClose"); got != want {
 		t.Fatalf("OnClose(%+v), want %+v", got, want)
 	}
 }
@@ -56,11 +57,11 @@ func second[T any](_ T, err error) error { return err }
 // connect is wstest.Dial for many clients: each ends when its caller closes it, not with the test.
 func connect(t testing.TB, addr, path string) *wstest.Client {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, wstest.Patience)
+	conn, err := net.DialTimeout("tcp", addr, waits.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SetDeadline(time.Now().Add(wstest.Patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(waits.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	c, err := wstest.Handshake(t, conn, path, ws.Dialer{})

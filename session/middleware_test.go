@@ -15,6 +15,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -60,7 +61,7 @@ func TestChain(t *testing.T) {
 	c.Send(ws.NewPongFrame(nil))
 	c.Close()
 	want := "open a b text:hello a binary ping pong error close"
-	wstest.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return strings.HasSuffix(strings.Join(got, " "), "close") }, "the last call is that of OnClose")
+	waits.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return strings.HasSuffix(strings.Join(got, " "), "close") }, "the last call is that of OnClose")
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("%q, want %q", s, want)
 	}
@@ -202,7 +203,7 @@ func TestShutdownDropsTheSilent(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	wstest.Becomes(t, func() int { return srv.Stats().Conns }, 5, "open connections")
+	waits.Becomes(t, func() int { return srv.Stats().Conns }, 5, "open connections")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {

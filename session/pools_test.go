@@ -3,6 +3,7 @@ package session_test
 import (
 	"testing"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -31,7 +32,7 @@ func TestStuckRoute(t *testing.T) {
 	for range 2 {
 		<-entered
 	}
-	wstest.Becomes(t, func() int { return srv.Stats().Blocking.Waiting }, 2, "calls that wait")
+	waits.Becomes(t, func() int { return srv.Stats().Blocking.Waiting }, 2, "calls that wait")
 	for _, path := range []string{"/well/1", "/well/2", "/quick"} {
 		c := wstest.Dial(t, addr, path)
 		for range 10 {
@@ -39,7 +40,7 @@ func TestStuckRoute(t *testing.T) {
 			c.WantText("hello")
 		}
 	}
-	wstest.Becomes(t, func() int { return srv.Stats().Blocking.Busy }, 2, "calls that run") // the answer comes before the call returns
+	waits.Becomes(t, func() int { return srv.Stats().Blocking.Busy }, 2, "calls that run") // the answer comes before the call returns
 	st := srv.Stats()
 	if want := (session.BlockingStats{Size: 5, Busy: 2, Waiting: 2}); st.Blocking != want {
 		t.Errorf("all routes: %+v, want %+v", st.Blocking, want)

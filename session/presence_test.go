@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -40,7 +41,7 @@ func TestOnMembership(t *testing.T) {
 	}
 	want := func(w session.MembershipChange) {
 		t.Helper()
-		got := wstest.Receive(t, changes, fmt.Sprintf("%+v", w))
+		got := waits.Receive(t, changes, fmt.Sprintf("%+v", w))
 		slices.Sort(got.Joined)
 		slices.Sort(w.Joined)
 		if fmt.Sprint(got) != fmt.Sprint(w) {
@@ -58,12 +59,12 @@ func TestOnMembership(t *testing.T) {
 	// bob comes back with another session before anybody notices: nobody is told.
 	check(ss[2].SetUser("bob"))
 	clients[1].Close()
-	wstest.Eventually(t, func() bool { return !ss[1].IsAvailable() && srv.MemberCount("room") == 1 }, "the room has one member left")
+	waits.Eventually(t, func() bool { return !ss[1].IsAvailable() && srv.MemberCount("room") == 1 }, "the room has one member left")
 	check(ss[2].Join("room"))
 	check(ss[0].Join("panic"))
 	check(ss[0].Join("other"))
 	want(session.MembershipChange{Channel: "other", Joined: []string{ss[0].ID()}, Members: 1})
-	wstest.Becomes(t, func() uint64 { return srv.Stats().HandlerPanics }, 1, "panics of handlers")
+	waits.Becomes(t, func() uint64 { return srv.Stats().HandlerPanics }, 1, "panics of handlers")
 
 	id := ss[0].ID()
 	clients[0].Close()
@@ -104,7 +105,7 @@ func TestOnMembershipIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wstest.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return named+more == sessions }, "every session has been told of")
+	waits.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return named+more == sessions }, "every session has been told of")
 }
 
 // Who is named otherwise leaves under the old name and joins under the new one, so that whoever keeps a
@@ -164,7 +165,7 @@ func TestOnMembershipAddsUp(t *testing.T) {
 	user(ss[1], "")
 	ss[0].Leave("room")
 	clients[2].Close()
-	wstest.Eventually(t, func() bool { return !ss[2].IsAvailable() && srv.MemberCount("room") == 1 }, "the room has one member left")
+	waits.Eventually(t, func() bool { return !ss[2].IsAvailable() && srv.MemberCount("room") == 1 }, "the room has one member left")
 	if got, want := list(), fmt.Sprint(map[string]int{ss[1].ID(): 1}); got != want {
 		t.Fatalf("%s, want %s", got, want)
 	}

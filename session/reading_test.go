@@ -10,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -156,7 +157,7 @@ func TestLatency(t *testing.T) {
 		time.Sleep(wait)
 		before := s.Latency()
 		c.Send(ws.NewPongFrame(f.Payload))
-		wstest.Eventually(t, func() bool { return s.Latency() != before }, "the latency has been measured again")
+		waits.Eventually(t, func() bool { return s.Latency() != before }, "the latency has been measured again")
 		if d := s.Latency(); d < wait || d > wait+10*time.Second {
 			t.Errorf("latency %v, waited %v", d, wait)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 	"wsgateway/session"
@@ -307,7 +308,7 @@ func TestLimit(t *testing.T) {
 		t.Errorf("%d refused, %d connections, want 10 and 3", st.Refusals["limit"], st.Conns)
 	}
 	cs[0].Close()
-	wstest.Becomes(t, func() int { return s.Stats().Conns }, 2, "open connections")
+	waits.Becomes(t, func() int { return s.Stats().Conns }, 2, "open connections")
 	c := wstest.Dial(t, addr, "/")
 	c.SendText("in")
 	c.Want(ws.OpText, "in")
@@ -341,7 +342,7 @@ func TestSlowConsumer(t *testing.T) {
 		t.Errorf("%v slow consumers, %d bytes queued", st.SlowConsumers, most)
 	}
 	// The close timeout ends what the client does not take.
-	wstest.Becomes(t, func() int { return s.Stats().Conns }, 1, "open connections")
+	waits.Becomes(t, func() int { return s.Stats().Conns }, 1, "open connections")
 }
 
 func TestShutdown(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -96,7 +97,7 @@ func TestSetRoutesUnderLoad(t *testing.T) {
 		dialing.Go(func() { lists[i] = w.clients(count / workers) })
 	}
 	for i := range sets {
-		wstest.Eventually(t, func() bool {
+		waits.Eventually(t, func() bool {
 			return t.Failed() || w.opened.Load() >= int64((i+1)*(count/workers*workers)/(sets+1))
 		}, "more clients have come")
 		setRoutes(t, w.srv, w.routes(i+2)...)
@@ -130,5 +131,5 @@ func (w *swaps) check(lists [][]generationClient, sets int) {
 	}
 	clear(lists)
 	wantTables(w.T, w.srv, 1)
-	wstest.Becomes(w, func() int64 { runtime.GC(); return w.freed.Load() }, int64(sets), "handlers of earlier generations that are garbage")
+	waits.Becomes(w, func() int64 { runtime.GC(); return w.freed.Load() }, int64(sets), "handlers of earlier generations that are garbage")
 }

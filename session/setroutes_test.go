@@ -12,6 +12,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -49,7 +50,7 @@ func dialAll(t *testing.T, addr string, path string, protocols ...string) *wstes
 
 func wantTables(t *testing.T, s *session.Server, want int) {
 	t.Helper()
-	wstest.Becomes(t, func() int { return s.Stats().RouteTables }, want, "route tables that are alive")
+	waits.Becomes(t, func() int { return s.Stats().RouteTables }, want, "route tables that are alive")
 }
 
 // Sessions keep the routes that they were opened with, to their end; new ones get the new routes.
@@ -80,7 +81,7 @@ func TestSetRoutes(t *testing.T) {
 	young.WantText("new: /a/2 p-new x=2")
 	old.SendText(long)
 	old.WantClose(1009)
-	if got := wstest.Receive(t, ends, "OnClose"); got != "old: /a/1 p-old x=1" {
+	if got := waits.Receive(t, ends, "OnClose"); got != "old: /a/1 p-old x=1" {
 		t.Errorf("OnClose of %q, want that of the old route", got)
 	}
 	wantTables(t, s, 1)
@@ -118,11 +119,11 @@ func TestRoutesLiveUntilOnClose(t *testing.T) {
 	c := dialAll(t, addr, "/1", "p-old")
 	setRoutes(t, s, named("/other/{y}", "new", ends))
 	c.Leave()
-	wstest.Receive(t, entered, "OnClose")
-	wstest.Becomes(t, func() int { return s.Stats().Conns }, 0, "connections")
+	waits.Receive(t, entered, "OnClose")
+	waits.Becomes(t, func() int { return s.Stats().Conns }, 0, "connections")
 	wantTables(t, s, 2)
 	close(leave)
-	if got := wstest.Receive(t, ends, "OnClose"); got != "old: /1 p-old x=1" {
+	if got := waits.Receive(t, ends, "OnClose"); got != "old: /1 p-old x=1" {
 		t.Errorf("OnClose saw %q, want what the session was opened with", got)
 	}
 	wantTables(t, s, 1)
@@ -152,9 +153,9 @@ func TestSetRoutesDuringAHandshake(t *testing.T) {
 			answer := make(chan string, 1)
 			go func() { answer <- whoAnswers(t, conn) }()
 			if end == "late" { // on a busy machine OnUpgrade is not even called
-				wstest.Becomes(t, func() uint64 { return s.Stats().Handshakes["503"] }, 1, "requests that were given up")
+				waits.Becomes(t, func() uint64 { return s.Stats().Handshakes["503"] }, 1, "requests that were given up")
 			} else {
-				wstest.Receive(t, entered, "OnUpgrade")
+				waits.Receive(t, entered, "OnUpgrade")
 			}
 			setRoutes(t, s, named("/{y}", "new", ends))
 			switch end {
@@ -170,7 +171,7 @@ func TestSetRoutesDuringAHandshake(t *testing.T) {
 				wantTables(t, s, 1)
 				leave <- nil
 			}
-			got, want := wstest.Receive(t, answer, "the answer"), map[string]string{
+			got, want := waits.Receive(t, answer, "the answer"), map[string]string{
 				"accepted": "old: /1 p-old x=1", "refused": "403", "late": "503", "gone": "",
 			}[end]
 			if end == "late" {
@@ -313,7 +314,7 @@ func TestPathValue(t *testing.T) {
 				t.Errorf("%d sessions without wildcards keep something beside their record", n)
 			}
 			wstest.Dial(t, addr, "/room/a%2Fb/c/d%20e?x=y")
-			if p, want := wstest.Receive(t, got, "OnOpen"), "a/b|c/d e|a/b|c/d e||/room/a%2Fb/c/d%20e"; p != want {
+			if p, want := waits.Receive(t, got, "OnOpen"), "a/b|c/d e|a/b|c/d e||/room/a%2Fb/c/d%20e"; p != want {
 				t.Errorf("got %q, want %q", p, want)
 			}
 			if _, body := wstest.Get(t, "http://"+addr+"/room/7/x"); body != "7|x" {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -38,7 +39,7 @@ func slowEcho() (h session.HandlerFuncs, called chan string, leave chan struct{}
 // letGo has stuck calls return, and waits until they have left nothing.
 func letGo(t *testing.T, srv *session.Server, leave chan struct{}) {
 	close(leave)
-	wstest.Eventually(t, func() bool {
+	waits.Eventually(t, func() bool {
 		st := srv.Stats()
 		return st.Conns == 0 && st.Sessions == 0 && st.InboundBytes == 0
 	}, "stuck calls return")
@@ -58,12 +59,12 @@ func TestShutdownLetsCallsFinish(t *testing.T) {
 			srv, addr := wstest.Serve(t, cfg)
 			running := wstest.Dial(t, addr, "/slow")
 			running.SendText("one")
-			wstest.Receive(t, called, "the first call")
+			waits.Receive(t, called, "the first call")
 			busy := []*wstest.Client{running}
 			if mode == session.MayBlock { // a second call waits for the pool's only goroutine
 				waiting := wstest.Dial(t, addr, "/slow")
 				waiting.SendText("one")
-				wstest.Eventually(t, func() bool { return srv.Stats().Blocking.Waiting == 1 }, "the second call waits")
+				waits.Eventually(t, func() bool { return srv.Stats().Blocking.Waiting == 1 }, "the second call waits")
 				busy = append(busy, waiting)
 			}
 			idle := wstest.Dial(t, addr, "/idle")
@@ -74,7 +75,7 @@ func TestShutdownLetsCallsFinish(t *testing.T) {
 				c.Want(ws.OpText, "answer to one")
 				c.AnswerClose(1001)
 			}
-			if err := wstest.Receive(t, done, "the end of Shutdown"); err != nil {
+			if err := waits.Receive(t, done, "the end of Shutdown"); err != nil {
 				t.Errorf("Shutdown: %v", err)
 			}
 		})
@@ -89,10 +90,10 @@ func TestShutdownTellsClientsOfStuckHandlers(t *testing.T) {
 	defer letGo(t, srv, leave)
 	c := wstest.Dial(t, addr, "/")
 	c.SendText("one")
-	wstest.Receive(t, called, "the call")
+	waits.Receive(t, called, "the call")
 	done := shutdown(srv, 2*time.Second)
 	c.AnswerClose(1001)
-	if err := wstest.Receive(t, done, "the end of Shutdown"); !errors.Is(err, session.ErrHandlerStuck) || errors.Is(err, context.DeadlineExceeded) {
+	if err := waits.Receive(t, done, "the end of Shutdown"); !errors.Is(err, session.ErrHandlerStuck) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Shutdown: %v, want ErrHandlerStuck, as the client has gone in time", err)
 	}
 }
@@ -109,9 +110,9 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 			defer letGo(t, srv, leave)
 			c := wstest.Dial(t, addr, "/")
 			c.SendText("one")
-			wstest.Receive(t, called, "the call")
+			waits.Receive(t, called, "the call")
 			begin := time.Now()
-			err := wstest.Receive(t, shutdown(srv, 500*time.Millisecond), "the end of Shutdown")
+			err := waits.Receive(t, shutdown(srv, 500*time.Millisecond), "the end of Shutdown")
 			if took := time.Since(begin); took > 10*time.Second {
 				t.Errorf("Shutdown with 500 ms has taken %v", took)
 			}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -35,12 +36,12 @@ func TestUpgradeContextEnds(t *testing.T) {
 			if _, err := c.Write([]byte(wstest.Request("/"))); err != nil {
 				t.Fatal(err)
 			}
-			ctx := wstest.Receive(t, asked, "OnUpgrade is called")
+			ctx := waits.Receive(t, asked, "OnUpgrade is called")
 			if at, ok := ctx.Deadline(); !ok || time.Until(at) > time.Minute {
 				t.Errorf("the context's deadline is %v, %v; want one within Config.HandshakeTimeout", at, ok)
 			}
 			end(c, srv)
-			if err := wstest.Receive(t, ended, "the context ends"); !errors.Is(err, context.Canceled) {
+			if err := waits.Receive(t, ended, "the context ends"); !errors.Is(err, context.Canceled) {
 				t.Errorf("the context has ended with %v, want context.Canceled", err)
 			}
 		})
@@ -62,7 +63,7 @@ func TestUpgradeContextDeadline(t *testing.T) {
 	if got, want := raw(t, addr, wstest.Request("/")), "HTTP/1.1 503 Service Unavailable"; got != want {
 		t.Errorf("the answer is %q, want %q", got, want)
 	}
-	if err := wstest.Receive(t, ended, "the context ends"); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+	if err := waits.Receive(t, ended, "the context ends"); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		t.Errorf("the context has ended with %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -50,7 +51,7 @@ func TestWatchdog(t *testing.T) {
 				go func() { defer close(done); f() }()
 				<-enter
 				counted++
-				wstest.Becomes(t, func() uint64 { return srv.Stats().SlowCalls[pool] }, counted, "slow calls")
+				waits.Becomes(t, func() uint64 { return srv.Stats().SlowCalls[pool] }, counted, "slow calls")
 				leave <- struct{}{}
 				<-done
 			}
@@ -67,9 +68,9 @@ func TestWatchdog(t *testing.T) {
 			call("pong", func() { c.Send(ws.NewPongFrame([]byte("slow"))) })
 			call("close", func() { c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "slow"))); c.WantClose(1000) })
 			call("open", func() { wstest.Dial(t, addr, "/?open").Close() })
-			wstest.Receive(t, enter, "the call of OnError: it is told that the connection is broken")
+			waits.Receive(t, enter, "the call of OnError: it is told that the connection is broken")
 			counted++
-			wstest.Becomes(t, func() uint64 { return srv.Stats().SlowCalls[pool] }, counted, "slow calls")
+			waits.Becomes(t, func() uint64 { return srv.Stats().SlowCalls[pool] }, counted, "slow calls")
 			leave <- struct{}{}
 			bye := wstest.Dial(t, addr, "/?upgrade-not")
 			call("upgrade", func() { wstest.Dial(t, addr, "/?upgrade").SendText("fast") })

@@ -10,6 +10,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"wsgateway/internal/inflate"
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -72,7 +73,7 @@ func TestDeflateWindows(t *testing.T) {
 				t.Errorf("%d window bits: the prepared message came as it is", bits)
 			}
 			c.Close()
-			wstest.Eventually(t, func() bool { return s.Stats().Sessions == 0 }, "no session is left")
+			waits.Eventually(t, func() bool { return s.Stats().Sessions == 0 }, "no session is left")
 		}
 	}
 	if st := s.Stats().Deflate; st.Sent != 32 || st.Busy != 0 {

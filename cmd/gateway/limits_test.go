@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
 	"wsgateway/session"
@@ -48,7 +49,7 @@ func TestLeastInboundBytes(t *testing.T) {
 			head += fmt.Sprintf("X-%d: %s\r\n", i, strings.Repeat("x", 1000))
 		}
 		fmt.Fprint(c, head[:16382])
-		wstest.Becomes(t, func() int64 { return g.server.Stats().InboundBytes }, 16384, "bytes for a head that waits for its end")
+		waits.Becomes(t, func() int64 { return g.server.Stats().InboundBytes }, 16384, "bytes for a head that waits for its end")
 		fmt.Fprint(c, strings.Repeat("x", 100))
 		if line, err := bufio.NewReader(c).ReadString('\n'); !strings.HasPrefix(line, want) {
 			t.Errorf("%d bytes less: answered with %q, %v, want %s", less, line, err, want)

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 )
 
@@ -30,11 +31,11 @@ func TestSignalBeforeServing(t *testing.T) {
 		go func() {
 			status <- run([]string{"-listen", "gateway.test:0", "-admin", "127.0.0.1:0"}, io.Discard, log)
 		}()
-		wstest.Receive(t, asked, "the lookup of a name")
+		waits.Receive(t, asked, "the lookup of a name")
 		if err := syscall.Kill(os.Getpid(), sig); err != nil {
 			t.Fatal(err)
 		}
-		if code := wstest.Receive(t, status, "the end of the gateway after "+sig.String()); code != exitOK {
+		if code := waits.Receive(t, status, "the end of the gateway after "+sig.String()); code != exitOK {
 			t.Errorf("%v: exit status %d, want %d\n%s", sig, code, exitOK, log)
 		}
 		log.Want(t, "stopped before anybody was served")
@@ -76,12 +77,12 @@ func TestSignalDrains(t *testing.T) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	wstest.Becomes(t, ready, http.StatusServiceUnavailable, "/readyz after SIGTERM")
+	waits.Becomes(t, ready, http.StatusServiceUnavailable, "/readyz after SIGTERM")
 	if code, _ := wstest.Get(t, admin+"/livez"); code != http.StatusOK {
 		t.Errorf("/livez while draining: %d, want %d", code, http.StatusOK)
 	}
 	c.AnswerClose(1001)
-	if code := wstest.Receive(t, status, "the end of the gateway"); code != exitOK {
+	if code := waits.Receive(t, status, "the end of the gateway"); code != exitOK {
 		t.Errorf("exit status %d, want %d\n%s", code, exitOK, log)
 	}
 }

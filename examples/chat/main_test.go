@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 	"go.uber.org/goleak"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -158,13 +159,13 @@ func TestShutdown(t *testing.T) {
 	bob.want("^bob#.* joins")
 	done := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), wstest.Patience)
+		ctx, cancel := context.WithTimeout(context.Background(), waits.Patience)
 		defer cancel()
 		done <- srv.Shutdown(ctx)
 	}()
 	ann.AnswerClose(1001)
 	bob.AnswerClose(1001)
-	if err := wstest.Receive(t, done, "the end of Shutdown"); err != nil {
+	if err := waits.Receive(t, done, "the end of Shutdown"); err != nil {
 		t.Errorf("Shutdown: %v, want nil", err)
 	}
 }

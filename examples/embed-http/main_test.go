@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -38,7 +39,7 @@ func start(t *testing.T) (*http.Server, *session.Server, string) {
 	go func() { served <- srv.Serve(ln) }()
 	t.Cleanup(func() {
 		srv.Close()
-		if err := wstest.Receive(t, served, "the end of Serve"); err != http.ErrServerClosed {
+		if err := waits.Receive(t, served, "the end of Serve"); err != http.ErrServerClosed {
 			t.Errorf("Serve: %v, want %v", err, http.ErrServerClosed)
 		}
 		wstest.End(t, live)
@@ -191,7 +192,7 @@ func TestShutdown(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- shutdown(srv, live) }()
 	c.AnswerClose(1001)
-	if err := wstest.Receive(t, done, "the end of shutdown"); err != nil {
+	if err := waits.Receive(t, done, "the end of shutdown"); err != nil {
 		t.Errorf("shutdown: %v, want nil", err)
 	}
 	if conn, err := net.Dial("tcp", addr); err == nil {

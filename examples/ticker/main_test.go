@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 )
 
@@ -164,7 +165,7 @@ func (m *market) rewatch(t *testing.T, c *client, before, now []string) {
 	t.Helper()
 	request, _ := json.Marshal(map[string][]string{"subscribe": now, "unsubscribe": before})
 	c.send(string(request))
-	wstest.Eventually(t, func() bool { return m.srv.MemberCount(now[len(now)-1]) == 1 }, "the client watches other symbols")
+	waits.Eventually(t, func() bool { return m.srv.MemberCount(now[len(now)-1]) == 1 }, "the client watches other symbols")
 	for replaced := m.srv.Stats().Conflated; m.srv.Stats().Conflated < replaced+uint64(2*len(now)); {
 		if st := m.srv.Stats(); st.Sessions == 0 {
 			t.Fatalf("the session has ended, slow consumers %v, want that it stays", st.SlowConsumers)
@@ -199,7 +200,7 @@ func TestManyWatchOneSymbol(t *testing.T) {
 	}
 	cancel()
 	moving.Wait()
-	wstest.Eventually(t, func() bool {
+	waits.Eventually(t, func() bool {
 		m.step(0)
 		return len(m.late) == 0 && m.srv.Stats().Channels.Waiting == 0
 	}, "every price has been published")
@@ -279,12 +280,12 @@ func TestShutdown(t *testing.T) {
 	_ = c.read()
 	done := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), wstest.Patience)
+		ctx, cancel := context.WithTimeout(context.Background(), waits.Patience)
 		defer cancel()
 		done <- m.srv.Shutdown(ctx)
 	}()
 	c.AnswerClose(1001)
-	if err := wstest.Receive(t, done, "the end of Shutdown"); err != nil {
+	if err := waits.Receive(t, done, "the end of Shutdown"); err != nil {
 		t.Errorf("Shutdown: %v, want nil", err)
 	}
 }

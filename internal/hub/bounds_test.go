@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"wsgateway/internal/hub"
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // sized is a message of so many bytes.
@@ -53,7 +53,7 @@ func TestWaitingIsBounded(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 	h.Start()
-	wstest.Eventually(t, func() bool { return h.Waiting() == 0 }, "nothing waits")
+	waits.Eventually(t, func() bool { return h.Waiting() == 0 }, "nothing waits")
 	if n := publish(7, nil); n != 4 {
 		t.Errorf("the fourth publication that was taken has number %d", n)
 	}
@@ -115,7 +115,7 @@ func TestFewAreLeft(t *testing.T) {
 	}
 	publish(2, 0, 0, hub.ErrBusy) // it must not overtake the first
 	h.Start()
-	wstest.Eventually(t, func() bool { return h.Waiting() == 0 }, "nothing waits")
+	waits.Eventually(t, func() bool { return h.Waiting() == 0 }, "nothing waits")
 	publish(3, 2, 10, nil)
 	publish(4, 3, 10, nil)
 	if len(got) != 3 || got[0] != sized(1) || got[1] != sized(3) || got[2] != sized(4) {

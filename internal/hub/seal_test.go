@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"wsgateway/internal/hub"
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // When Drain returns every publication that was accepted has been delivered, and none is accepted any more.
@@ -45,7 +45,7 @@ func TestDrainDeliversWhatWasAccepted(t *testing.T) {
 						}
 					})
 				}
-				wstest.Eventually(t, func() bool { return accepted.Load() > 100 }, "100 publications")
+				waits.Eventually(t, func() bool { return accepted.Load() > 100 }, "100 publications")
 				if err := h.Drain(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -75,7 +75,7 @@ func TestDrainIsBounded(t *testing.T) {
 		if members > 64 {
 			published <- <-published // it does not wait for the delivery
 		}
-		wstest.Eventually(t, func() bool { return h.InFlight() > 0 }, "a publication in flight")
+		waits.Eventually(t, func() bool { return h.InFlight() > 0 }, "a publication in flight")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		if err := h.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Drain while a delivery is stuck: %v, want its context's error", err)
@@ -141,7 +141,7 @@ func TestCloseWhilePublishing(t *testing.T) {
 				}
 			})
 		}
-		wstest.Eventually(t, func() bool { return published.Load() > 10 }, "10 publications")
+		waits.Eventually(t, func() bool { return published.Load() > 10 }, "10 publications")
 		h.Close()
 		publishing.Wait()
 		for i := range subs {

@@ -27,8 +27,9 @@ var allowed = []struct {
 	{"netpoll", []string{"internal/slab", "internal/counter"}},
 	{"session", []string{"netpoll", "wsproto", "internal/slab", "internal/lanes", "internal/hub", "internal/counter"}},
 
-	{"internal/wstest", []string{"session"}}, // imported by tests alone
-	{testInflater, nil},                      // likewise
+	{"internal/waits", nil}, // imported by tests alone
+	{"internal/wstest", []string{"session", "internal/waits"}}, // likewise
+	{testInflater, nil}, // likewise
 
 	{"target", []string{"session"}},
 	{"echo", []string{"target", "session"}},

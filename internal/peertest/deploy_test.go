@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // dashboardFile is read as Grafana would, as far as these tests need it.
@@ -200,7 +200,7 @@ func exerciseGateway(t *testing.T, g *gateway) {
 	if c, err := dial(g.addr, "/nowhere"); err == nil {
 		_ = c.Close()
 	}
-	wstest.Succeeds(t, wstest.Patience, "clients gone", func() error { return g.connections(0) })
+	waits.Succeeds(t, waits.Patience, "clients gone", func() error { return g.connections(0) })
 }
 
 // adapt returns a shipped file with some of its text replaced. Each piece has to

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // browser is a Chromium whose pages a test drives through its DevTools protocol.
@@ -26,7 +26,7 @@ func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	profile := browserProfile(t)
 	b := &browser{process: startProcess(t, exec.Command(tool(t, "chromium"), chromiumArgs(profile, "about:blank")...))}
-	wstest.Succeeds(t, time.Minute, "browser ready", func() error {
+	waits.Succeeds(t, time.Minute, "browser ready", func() error {
 		if err := b.running(); err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func (b *browser) open(t *testing.T, page string) *tab {
 	t.Cleanup(func() { _ = conn.Close() })
 	p := &tab{t: t, conn: conn}
 	// The first document is complete too, and its own loading may abort the other one's.
-	wstest.Succeeds(t, wstest.Patience, "the page is shown", func() error {
+	waits.Succeeds(t, waits.Patience, "the page is shown", func() error {
 		var at string
 		p.eval("location.href + ' ' + document.readyState", &at)
 		if !strings.HasPrefix(at, "about:blank ") {
@@ -161,7 +161,7 @@ func (p *tab) eval(script string, result any) {
 // await polls until an expression is true. seen is another one, which tells what went wrong.
 func (p *tab) await(expression, seen string) {
 	p.t.Helper()
-	wstest.Succeeds(p.t, wstest.Patience, expression, func() error {
+	waits.Succeeds(p.t, waits.Patience, expression, func() error {
 		var ok bool
 		if p.eval("Boolean(("+expression+"))", &ok); ok {
 			return nil

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // The programs of examples/ are run as processes and looked at in a browser.
@@ -53,7 +53,7 @@ func startExample(t *testing.T, name string, args ...string) *example {
 		t.Fatalf("go %s: %v\n%s", strings.Join(cmd.Args[1:], " "), err, b)
 	}
 	e := &example{process: startProcess(t, exec.Command(bin, append([]string{"-listen", "127.0.0.1:0"}, args...)...))}
-	wstest.Succeeds(t, wstest.Patience, "the example prints its URL", func() error {
+	waits.Succeeds(t, waits.Patience, "the example prints its URL", func() error {
 		if err := e.running(); err != nil {
 			t.Fatal(err)
 		}

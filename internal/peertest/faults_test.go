@@ -6,7 +6,7 @@ import (
 	"os/exec"
 	"testing"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // Errors of accept4 that the kernel gives under pressure, injected by strace: the
@@ -25,7 +25,7 @@ func TestAcceptErrors(t *testing.T) {
 				"-e", "inject=accept4:error=" + errno + ":when=1+3", "--",
 			}})
 			var m metrics
-			wstest.Succeeds(t, wstest.Patience, "served, with an error counted", func() error {
+			waits.Succeeds(t, waits.Patience, "served, with an error counted", func() error {
 				c, err := dial(g.addr, "/")
 				if err != nil {
 					return err
@@ -41,7 +41,7 @@ func TestAcceptErrors(t *testing.T) {
 				return nil
 			})
 			// It pauses after an error, and goes on.
-			wstest.Succeeds(t, wstest.Patience, "accepting", func() error {
+			waits.Succeeds(t, waits.Patience, "accepting", func() error {
 				if m = g.scrape(t); m.sum("wsgateway_accept_paused") != 0 {
 					return errors.New("still paused")
 				}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // outcome is how one dial ended.
@@ -39,7 +39,7 @@ func TestDescriptorLimit(t *testing.T) {
 
 	const dials = 300
 	results, conns := dialAll(t, g, dials)
-	wstest.Succeeds(t, wstest.Patience, "full", func() error { return g.connections(limit) })
+	waits.Succeeds(t, waits.Patience, "full", func() error { return g.connections(limit) })
 	checkIdleWhileFull(t, g, limit)
 	// Merely full, it still tells those who ask, several at a time.
 	for range 6 {
@@ -132,8 +132,8 @@ func outcomes(t *testing.T, results <-chan outcome) (held []*client, refused int
 // checkServiceBack waits until an emptied gateway serves again, with its descriptors back.
 func checkServiceBack(t *testing.T, g *gateway) {
 	t.Helper()
-	wstest.Succeeds(t, wstest.Patience, "empty", func() error { return g.connections(0) })
-	wstest.Succeeds(t, wstest.Patience, "service back", func() error {
+	waits.Succeeds(t, waits.Patience, "empty", func() error { return g.connections(0) })
+	waits.Succeeds(t, waits.Patience, "service back", func() error {
 		c, err := dial(g.addr, "/")
 		if err != nil {
 			return err
@@ -141,7 +141,7 @@ func checkServiceBack(t *testing.T, g *gateway) {
 		defer func() { _ = c.Close() }()
 		return c.echo(opText, []byte("again"))
 	})
-	wstest.Succeeds(t, wstest.Patience, "descriptors back", func() error {
+	waits.Succeeds(t, waits.Patience, "descriptors back", func() error {
 		m, err := g.tryScrape()
 		if err == nil && (m.sum("process_open_fds") > 40 || m.sum("wsgateway_accept_paused") != 0) {
 			err = fmt.Errorf("%v open, accept paused %v", m.sum("process_open_fds"), m.sum("wsgateway_accept_paused"))

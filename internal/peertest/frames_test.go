@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // mustDial returns a client of /, which ends with the test.
@@ -76,7 +76,7 @@ func TestRawFrames(t *testing.T) {
 		}
 	})
 
-	wstest.Succeeds(t, wstest.Patience, "no connection left", func() error { return g.connections(0) })
+	waits.Succeeds(t, waits.Patience, "no connection left", func() error { return g.connections(0) })
 }
 
 // Frames that break a rule fail the connection, with the code of the rule.
@@ -114,7 +114,7 @@ func TestForbiddenFrames(t *testing.T) {
 		})
 	}
 
-	wstest.Succeeds(t, wstest.Patience, "no connection left", func() error { return g.connections(0) })
+	waits.Succeeds(t, waits.Patience, "no connection left", func() error { return g.connections(0) })
 }
 
 // What an HTTP client that is no WebSocket client gets to see.

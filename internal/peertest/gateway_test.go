@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // gateway is a running gateway process.
@@ -60,7 +60,7 @@ func startGateway(t *testing.T, s setup) *gateway {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.SysProcAttr = s.attr
 	g.process = startProcess(t, cmd)
-	wstest.Succeeds(t, wstest.Patience, "gateway ready", func() error {
+	waits.Succeeds(t, waits.Patience, "gateway ready", func() error {
 		if err := g.running(); err != nil {
 			t.Fatal(err)
 		}

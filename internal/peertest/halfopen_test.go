@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // holdEnv turns the test binary into a client process: its value is the
@@ -103,7 +103,7 @@ func TestHalfOpenClientIsEvicted(t *testing.T) {
 	if err := bystander.echo(opText, []byte("after")); err != nil {
 		t.Errorf("the other client: %v", err)
 	}
-	wstest.Succeeds(t, lingerTime, "one connection left", func() error { return g.connections(1) })
+	waits.Succeeds(t, lingerTime, "one connection left", func() error { return g.connections(1) })
 }
 
 // A stopped process keeps its connection: the kernel acknowledges every segment
@@ -117,14 +117,14 @@ func TestStoppedClientIsEvicted(t *testing.T) {
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), holdEnv+"="+g.addr)
 	holder := startProcess(t, cmd)
-	wstest.Succeeds(t, wstest.Patience, "client connected", func() error {
+	waits.Succeeds(t, waits.Patience, "client connected", func() error {
 		if !strings.Contains(holder.output.String(), "connected") {
 			return errors.New("not yet")
 		}
 		return holder.running()
 	})
 	// It answers pings as long as it runs.
-	wstest.Succeeds(t, wstest.Patience, "two pongs", func() error {
+	waits.Succeeds(t, waits.Patience, "two pongs", func() error {
 		m, err := g.tryScrape()
 		if err == nil && m.sum("wsgateway_pongs_received_total") < 2 {
 			err = errors.New("not yet")
@@ -137,7 +137,7 @@ func TestStoppedClientIsEvicted(t *testing.T) {
 	}
 	holder.signal(t, syscall.SIGSTOP)
 	expectEviction(t, g, before)
-	wstest.Succeeds(t, lingerTime, "no connection left", func() error { return g.connections(0) })
+	waits.Succeeds(t, lingerTime, "no connection left", func() error { return g.connections(0) })
 	// Woken, it learns that it was closed.
 	holder.signal(t, syscall.SIGCONT)
 	if code := holder.wait(t, 10*time.Second); code != 0 {
@@ -151,7 +151,7 @@ func expectEviction(t *testing.T, g *gateway, before metrics) {
 	t.Helper()
 	start := time.Now()
 	evictions, closes := before.sum("wsgateway_evictions_total")+1, before.sum("wsgateway_closes_total")+1
-	wstest.Succeeds(t, evictedWithin, "eviction", func() error {
+	waits.Succeeds(t, evictedWithin, "eviction", func() error {
 		m, err := g.tryScrape()
 		if err != nil {
 			return err

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // tunnelTimeout replaces the shipped one, which would take minutes to test.
@@ -40,7 +40,7 @@ func startHAProxy(t *testing.T, g *gateway) (addr string, p *process) {
 		" check port 8081\n", " check port "+adminPort+"\n")...)
 	path := writeFile(t, t.TempDir(), "haproxy.cfg", config)
 	p = startProcess(t, exec.Command(bin, "-db", "-f", path))
-	wstest.Succeeds(t, wstest.Patience, "proxy answers", func() error {
+	waits.Succeeds(t, waits.Patience, "proxy answers", func() error {
 		if err := p.running(); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestHAProxy(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	wstest.Succeeds(t, wstest.Patience, "all at the gateway", func() error { return g.connections(n) })
+	waits.Succeeds(t, waits.Patience, "all at the gateway", func() error { return g.connections(n) })
 
 	// Say nothing for longer than the proxy allows; only the pings pass.
 	end := time.Now().Add(tunnelTimeout + tunnelTimeout/2)
@@ -103,7 +103,7 @@ func TestHAProxy(t *testing.T) {
 	if code := g.wait(t, 15*time.Second); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	wstest.Succeeds(t, wstest.Patience, "proxy knows", func() error {
+	waits.Succeeds(t, waits.Patience, "proxy knows", func() error {
 		c, err := dial(addr, "/")
 		if err == nil {
 			_ = c.Close()
@@ -134,7 +134,7 @@ func TestHAProxyCutsWithoutPings(t *testing.T) {
 	if d := time.Since(start); d < tunnelTimeout-time.Second/2 {
 		t.Errorf("cut after %v already", d)
 	}
-	wstest.Succeeds(t, wstest.Patience, "gateway noticed", func() error { return g.connections(0) })
+	waits.Succeeds(t, waits.Patience, "gateway noticed", func() error { return g.connections(0) })
 }
 
 // forEach calls f for 0 to n-1, a few at a time, and reports the errors.

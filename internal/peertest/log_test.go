@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // logReader is the other end of a pipe that a gateway logs to. It has read the start line, and reads
@@ -46,7 +46,7 @@ func startLoggingTo(t *testing.T, wrap []string, args ...string) (*gateway, logR
 	g := &gateway{process: startProcess(t, cmd)}
 	g.http = g.newHTTPClient(t)
 	log := logReader{r, bufio.NewReaderSize(r, 16)}
-	_ = r.SetReadDeadline(time.Now().Add(wstest.Patience))
+	_ = r.SetReadDeadline(time.Now().Add(waits.Patience))
 	for g.readAddrs() != nil {
 		line, err := log.lines.ReadString('\n')
 		if err != nil {
@@ -54,7 +54,7 @@ func startLoggingTo(t *testing.T, wrap []string, args ...string) (*gateway, logR
 		}
 		_, _ = g.output.Write([]byte(line))
 	}
-	wstest.Succeeds(t, wstest.Patience, "gateway ready", g.ready)
+	waits.Succeeds(t, waits.Patience, "gateway ready", g.ready)
 	return g, log
 }
 
@@ -89,7 +89,7 @@ func endInOrder(t *testing.T, g *gateway, c *client) {
 		t.Errorf("after SIGTERM: %v, %v, want 1001", ce, err)
 	}
 	_ = c.Close()
-	if code := g.wait(t, wstest.Patience); code != 0 {
+	if code := g.wait(t, waits.Patience); code != 0 {
 		t.Errorf("%v, want exit status 0", g.state)
 	}
 }
@@ -116,7 +116,7 @@ func TestLogReaderGoesAway(t *testing.T) {
 				resetOne(t, g)
 				g.signal(t, syscall.SIGHUP)
 			}
-			wstest.Succeeds(t, wstest.Patience, "lost lines are counted", func() error {
+			waits.Succeeds(t, waits.Patience, "lost lines are counted", func() error {
 				_, body, err := g.get("/metrics")
 				if err == nil && strings.Contains(body, "\nwsgateway_log_lines_dropped_total 0\n") {
 					err = fmt.Errorf("none is")
@@ -154,7 +154,7 @@ func TestHangupIsLogged(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	g.signal(t, syscall.SIGHUP)
-	_ = log.SetReadDeadline(time.Now().Add(wstest.Patience))
+	_ = log.SetReadDeadline(time.Now().Add(waits.Patience))
 	for line := ""; !strings.Contains(line, "SIGHUP has no effect"); {
 		if line, err = log.lines.ReadString('\n'); err != nil {
 			t.Fatalf("reading the line about SIGHUP: %v", err)

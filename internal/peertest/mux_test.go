@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // muxServerBinary builds the server of internal/muxserver once for all tests.
@@ -68,7 +68,7 @@ func eachMux(t *testing.T, f func(t *testing.T, url, page string, deflate bool))
 		t.Run(name, func(t *testing.T) {
 			p := startProcess(t, exec.Command(bin, fmt.Sprintf("-compress=%t", deflate)))
 			var addr string
-			wstest.Succeeds(t, wstest.Patience, "the server logs its address", func() error {
+			waits.Succeeds(t, waits.Patience, "the server logs its address", func() error {
 				if err := p.running(); err != nil {
 					t.Fatal(err)
 				}
@@ -83,7 +83,7 @@ func eachMux(t *testing.T, f func(t *testing.T, url, page string, deflate bool))
 				seesClose(t, "http://"+addr+"/closes", code)
 			}
 			p.signal(t, syscall.SIGTERM)
-			if code := p.wait(t, wstest.Patience); code != 0 {
+			if code := p.wait(t, waits.Patience); code != 0 {
 				t.Errorf("exit code %d, want 0", code)
 			}
 		})
@@ -95,7 +95,7 @@ func seesClose(t *testing.T, url string, code int) {
 	t.Helper()
 	want := fmt.Sprintf("%d \"enough – genug\" by client, clean true\n", code)
 	client := &http.Client{Timeout: ioTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
-	wstest.Succeeds(t, wstest.Patience, "a clean close with "+fmt.Sprint(code), func() error {
+	waits.Succeeds(t, waits.Patience, "a clean close with "+fmt.Sprint(code), func() error {
 		res, err := client.Get(url)
 		if err != nil {
 			return err

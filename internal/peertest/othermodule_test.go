@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // The chat of the README is built and run in a module of its own, with the steps that stand beside it.
@@ -33,7 +33,7 @@ func TestOtherModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	chat := startProcess(t, otherModule(dir, steps))
-	wstest.Succeeds(t, 5*time.Minute, "the chat has been built and listens", func() error {
+	waits.Succeeds(t, 5*time.Minute, "the chat has been built and listens", func() error {
 		if err := chat.running(); err != nil {
 			t.Fatal(err)
 		}

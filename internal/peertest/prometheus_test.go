@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // prometheus is a running Prometheus.
@@ -108,7 +108,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	p := startPrometheus(t, g)
 	value := func(expr, want string) {
 		t.Helper()
-		wstest.Succeeds(t, wstest.Patience, expr+" is "+want, func() error {
+		waits.Succeeds(t, waits.Patience, expr+" is "+want, func() error {
 			r, err := p.instant(expr)
 			if err != nil {
 				return err
@@ -128,7 +128,7 @@ func TestPrometheusScrapes(t *testing.T) {
 
 func checkRules(t *testing.T, p *prometheus) {
 	type rule struct{ Name, Query, Health, LastError, State string }
-	wstest.Succeeds(t, wstest.Patience, "all rules evaluated", func() error {
+	waits.Succeeds(t, waits.Patience, "all rules evaluated", func() error {
 		var data struct{ Groups []struct{ Rules []rule } }
 		if err := p.query("/api/v1/rules", nil, &data); err != nil {
 			return err
@@ -159,7 +159,7 @@ func checkDashboard(t *testing.T, p *prometheus) {
 			expr := variables.Replace(expr)
 			mayBeEmpty := title == "annotations" ||
 				slices.ContainsFunc(bornLater, func(name string) bool { return strings.Contains(expr, name) })
-			wstest.Succeeds(t, wstest.Patience, title+": "+expr, func() error {
+			waits.Succeeds(t, waits.Patience, title+": "+expr, func() error {
 				r, err := p.instant(expr)
 				if err == nil && len(r) == 0 && !mayBeEmpty {
 					err = errors.New("no data")
@@ -174,12 +174,12 @@ func checkDashboard(t *testing.T, p *prometheus) {
 func TestPrometheusSeesTheEnd(t *testing.T) {
 	g := startGateway(t, setup{})
 	p := startPrometheus(t, g)
-	wstest.Succeeds(t, wstest.Patience, "up", func() error { return expectUp(p, "1") })
+	waits.Succeeds(t, waits.Patience, "up", func() error { return expectUp(p, "1") })
 	g.signal(t, 15)
 	if code := g.wait(t, 15*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	wstest.Succeeds(t, wstest.Patience, "down", func() error { return expectUp(p, "0") })
+	waits.Succeeds(t, waits.Patience, "down", func() error { return expectUp(p, "0") })
 }
 
 func expectUp(p *prometheus, want string) error {

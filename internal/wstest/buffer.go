@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"wsgateway/internal/waits"
 )
 
 // Buffer collects what goroutines write, a log for instance, and may be read meanwhile. The zero
@@ -44,8 +46,8 @@ func (b *Buffer) Field(name string) string {
 // Await waits until the buffer contains a text.
 func (b *Buffer) Await(t testing.TB, text string) {
 	t.Helper()
-	if !poll(func() bool { return strings.Contains(b.String(), text) }) {
-		t.Fatalf("waited %v for %q in:\n%s", Patience, text, b)
+	if !waits.Poll(func() bool { return strings.Contains(b.String(), text) }) {
+		t.Fatalf("waited %v for %q in:\n%s", waits.Patience, text, b)
 	}
 }
 

@@ -11,12 +11,13 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/session"
 )
 
 // Client is a WebSocket client. Its methods fail the test where something goes wrong, and belong to
 // the goroutine of the test; TrySend and TryRead return the error and may be called by any. Reads and
-// writes fail when Patience is over; SetDeadline changes that.
+// writes fail when waits.Patience is over; SetDeadline changes that.
 type Client struct {
 	testing.TB
 	net.Conn
@@ -31,7 +32,7 @@ func Connect(t testing.TB, addr string) net.Conn {
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		network, name = "unix", path
 	}
-	conn, err := net.DialTimeout(network, name, Patience)
+	conn, err := net.DialTimeout(network, name, waits.Patience)
 	if err != nil {
 		t.Fatalf("connecting to %s: %v", addr, err)
 	}

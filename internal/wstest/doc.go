@@ -1,10 +1,9 @@
-// Package wstest is what the tests of this module share: a WebSocket client, servers on loopback,
-// waits and buffers. Tests alone import it.
+// Package wstest is what the tests of this module share: a WebSocket client, servers on loopback and
+// buffers. Tests alone import it.
 //
 // The client is gobwas's own reader and writer, with the checks that a test wants. It does as it is
 // told, so that a test can break every rule. Tests that must not trust gobwas have clients of their
 // own, see internal/peertest.
 //
-// Nothing here sleeps to wait for others. A wait is for a condition, its limit is Patience, and its
-// failure says what was expected and what came.
+// Nothing here sleeps to wait for others: see package waits.
 package wstest

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"wsgateway/internal/waits"
 )
 
 // Request returns the head of an opening handshake for a path, with further lines such as
@@ -58,7 +60,7 @@ func Answer(t testing.TB, addr, request string) string {
 // Get returns the status and the body that a URL is answered with. It leaves no connection behind.
 func Get(t testing.TB, url string) (int, string) {
 	t.Helper()
-	client := &http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: waits.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
@@ -71,4 +73,4 @@ func Get(t testing.TB, url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-func deadline() time.Time { return time.Now().Add(Patience) }
+func deadline() time.Time { return time.Now().Add(waits.Patience) }

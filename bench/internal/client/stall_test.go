@@ -14,6 +14,7 @@ import (
 
 	"wsgateway/bench/internal/client"
 	"wsgateway/bench/internal/handshake"
+	"wsgateway/internal/waits"
 )
 
 func stalls(addr string, each int) client.Config {
@@ -116,14 +117,10 @@ func TestEvicted(t *testing.T) {
 	close(s.evict)
 	until(t, e, each) // all renewed
 	sum := client.NewStats()
-	deadline := time.Now().Add(20 * time.Second)
-	for sum.StallClosed["header 1008"]+sum.StallClosed["payload RST"] < 2*each {
+	waits.Eventually(t, func() bool {
 		sum.Merge(do(t, e, client.Command{Op: client.OpMark}))
-		if time.Now().After(deadline) {
-			t.Fatalf("closed: %v", sum.StallClosed)
-		}
-		time.Sleep(time.Millisecond)
-	}
+		return sum.StallClosed["header 1008"]+sum.StallClosed["payload RST"] >= 2*each
+	}, "the server has closed all stalled frames")
 	st := do(t, e, client.Command{Op: client.OpStop})
 	sum.Merge(st)
 	want := map[string]int64{"handshake 408": each, "header 1008": each, "payload RST": each}
@@ -197,10 +194,10 @@ func TestStallLies(t *testing.T) {
 			e := engine(t, stalls(listen(t, tt.serve), 1))
 			sum := run(t, e, client.Command{Op: client.OpStall})
 			sum.Merge(run(t, e, client.Command{Op: client.OpHold}))
-			for deadline := time.Now().Add(10 * time.Second); sum.ErrorCount() < tt.want && time.Now().Before(deadline); {
+			waits.Eventually(t, func() bool {
 				sum.Merge(run(t, e, client.Command{Op: client.OpMark}))
-				time.Sleep(time.Millisecond)
-			}
+				return sum.ErrorCount() >= tt.want
+			}, "all errors are counted")
 			sum.Merge(run(t, e, client.Command{Op: client.OpStop}))
 			if sum.Errors[tt.kind] != tt.want || sum.ErrorCount() != tt.want {
 				t.Errorf("errors %v, want %d %s; %q", sum.Errors, tt.want, tt.kind, sum.Samples)

@@ -14,6 +14,7 @@ import (
 	"wsgateway/bench/internal/hist"
 	"wsgateway/bench/internal/report"
 	"wsgateway/bench/internal/server"
+	"wsgateway/internal/waits"
 )
 
 // admin is a stand-in for the admin listener of a gateway.
@@ -84,9 +85,7 @@ func TestPeak(t *testing.T) {
 	foreign := admin(t, func() string { return "go_goroutines 9\n" })
 	n := &run{servers: []*server.Process{gateway, foreign, {}}, pids: []int{os.Getpid()}}
 	end := n.peak(t.Context())
-	for scrapes.Load() < 3 {
-		time.Sleep(time.Millisecond)
-	}
+	waits.Eventually(t, func() bool { return scrapes.Load() >= 3 }, "the gateway has been scraped three times")
 	p := end()
 	if want := (report.SlowQueues{Peak: 900, Limit: 1000, Consumers: 7}); p.queues == nil || *p.queues != want || p.rss == 0 || end() != p {
 		t.Errorf("%+v %+v, want %+v", p, p.queues, want)

@@ -1,4 +1,7 @@
-package wstest
+// Package waits has the waits that tests share. A wait is for a condition, its limit is Patience, and
+// its failure says what was expected and what came. Tests alone import it. It knows nothing of the
+// module, so that tests inside every package can.
+package waits
 
 import (
 	"testing"
@@ -12,7 +15,7 @@ const Patience = 30 * time.Second
 // Eventually waits until cond reports true. what completes "waited 30 s until".
 func Eventually(t testing.TB, cond func() bool, what string) {
 	t.Helper()
-	if !poll(cond) {
+	if !Poll(cond) {
 		t.Fatalf("waited %v until %s", Patience, what)
 	}
 }
@@ -21,7 +24,7 @@ func Eventually(t testing.TB, cond func() bool, what string) {
 func Becomes[T comparable](t testing.TB, get func() T, want T, what string) {
 	t.Helper()
 	var got T
-	if !poll(func() bool { got = get(); return got == want }) {
+	if !Poll(func() bool { got = get(); return got == want }) {
 		t.Fatalf("%s: %v after %v, want %v", what, got, Patience, want)
 	}
 }
@@ -36,8 +39,8 @@ func Succeeds(t testing.TB, limit time.Duration, what string, check func() error
 	}
 }
 
-// poll reports whether cond reports true within Patience.
-func poll(cond func() bool) bool { return pollFor(Patience, cond) }
+// Poll reports whether cond reports true within Patience. It is for a failure text of the caller's.
+func Poll(cond func() bool) bool { return pollFor(Patience, cond) }
 
 // pollFor reports whether cond reports true in time. It asks at once, and then less and less often.
 func pollFor(limit time.Duration, cond func() bool) bool {
