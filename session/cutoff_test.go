@@ -19,7 +19,7 @@ import (
 
 // narrowClient is connected to a server that has sent it size bytes, with a receive buffer as small
 // as the kernel allows.
-func narrowClient(t *testing.T, cfg Config, size int) (*Server, net.Conn, Session) {
+func narrowClient(t *testing.T, cfg Config, size int) (*Server, net.Conn, *Clock) {
 	t.Helper()
 	opened := make(chan Session, 1)
 	cfg.Routes = []Route{{Path: "/", Mode: NeverBlocks, Handler: HandlerFuncs{Open: func(s Session, _ *wsproto.Request) { opened <- s }}}}
@@ -28,6 +28,7 @@ func narrowClient(t *testing.T, cfg Config, size int) (*Server, net.Conn, Sessio
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	clock := UseClock(s)
 	addr, err := s.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -50,11 +51,10 @@ func narrowClient(t *testing.T, cfg Config, size int) (*Server, net.Conn, Sessio
 	if err != nil || br != nil {
 		t.Fatal("handshake: ", br, err)
 	}
-	ses := <-opened
-	if err := ses.SendBinary(make([]byte, size)); err != nil {
+	if err := (<-opened).SendBinary(make([]byte, size)); err != nil {
 		t.Fatal(err)
 	}
-	return s, c, ses
+	return s, c, clock
 }
 
 // A client that does not answer the Close frame is cut off, and Shutdown says so although its
@@ -70,23 +70,20 @@ func TestShutdownTellsOfCutOffs(t *testing.T) {
 // A client that reads all the time, but slowly, and answers no ping or Close frame before it has
 // read it, is neither evicted nor cut off.
 func TestSlowReaderIsAlive(t *testing.T) {
-	const size, step = 200 << 10, 2 << 10
+	const size, step = 200 << 10, int64(16 << 10)
 	for name, shutdown := range map[string]bool{"pings": false, "shutdown": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, c, _ := narrowClient(t, Config{
-				PingInterval: 500 * time.Millisecond, PingTimeout: time.Second,
-				Reactor: netpoll.Config{CloseTimeout: time.Second},
-			}, size)
+			s, c, clock := narrowClient(t, Config{}, size)
 			ended := make(chan error, 1)
-			for got := 0; got < size; got += step {
-				if _, err := io.CopyN(io.Discard, c, step); err != nil {
+			for got := int64(0); got < size; got += step {
+				if _, err := io.CopyN(io.Discard, c, min(step, size-got)); err != nil {
 					t.Fatalf("after %d bytes: %v; evicted: %v", got, err, s.Stats().Evictions)
 				}
 				if shutdown && got == 0 {
 					go func() { ended <- s.Shutdown(context.Background()) }()
 				}
-				time.Sleep(40 * time.Millisecond) // that is the client's pace: 50 kB/s
+				clock.Pass(t, 10*time.Second) // that is the client's pace: 1.6 kB/s
 			}
 			if !shutdown {
 				go func() { ended <- s.Shutdown(context.Background()) }()

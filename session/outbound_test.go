@@ -99,16 +99,15 @@ func TestOutboundPolicy(t *testing.T) {
 func TestPingWithoutRoom(t *testing.T) {
 	opened := make(chan session.Session, 1)
 	cfg := session.Config{
-		// The queue has to be full before the first ping: its sender may be held up for a while.
-		PingInterval: 3 * time.Second, PingTimeout: 300 * time.Millisecond,
 		Routes: []session.Route{{Path: "/", Mode: session.NeverBlocks, Outbound: session.KeepLatest, Handler: session.HandlerFuncs{
 			Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 		}}},
 	}
 	cfg.Reactor.QueueMessages = 8
-	cfg.Reactor.WriteStall = time.Minute // by default it follows from the pings, and is shorter than this test
-	srv, addr := wstest.Serve(t, cfg)
-	c, s := wstest.Dial(t, addr, "/"), <-opened
+	cfg.Reactor.WriteStall = time.Hour // by default it follows from the pings, and is shorter than this test
+	srv := wstest.New(t, cfg)
+	clock := session.UseClock(srv)
+	c, s := wstest.Dial(t, wstest.Start(t, srv, "127.0.0.1:0"), "/"), <-opened
 	n := 0
 	full := func() bool {
 		n++
@@ -121,8 +120,9 @@ func TestPingWithoutRoom(t *testing.T) {
 	for !full() {
 	}
 	// Meanwhile it is silent for much longer than a client may be that has been pinged.
-	for began := time.Now(); time.Since(began) < 4*time.Second; full() {
-		time.Sleep(10 * time.Millisecond) // time is what this is about
+	for range 5 {
+		clock.Pass(t, 20*time.Second)
+		full()
 	}
 	if !s.IsAvailable() || srv.Stats().Evictions["ping_timeout"] > 0 {
 		t.Fatal("it was given up on")

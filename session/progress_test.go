@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"wsgateway/internal/waits"
 )
 
 // With the defaults a client may pause inside a message for as long as it may be silent otherwise, several times
@@ -66,47 +66,11 @@ func TestProgressBeginsAnew(t *testing.T) {
 	}
 }
 
-// await waits for what other goroutines are about to bring about.
-func await(t *testing.T, cond func() bool, what string) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s until %s", what)
-		}
-	}
-}
-
-// clock is a transport whose time a test advances.
-type clock struct {
-	transport
-	mu     sync.Mutex
-	sweeps atomic.Int64
-}
-
-func (k *clock) Advance(d time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.transport.Advance(d)
-}
-
-func (k *clock) Sweep(part, parts int) {
-	k.transport.Sweep(part, parts)
-	k.sweeps.Add(1)
-}
-
-// pass lets time go by, and waits until the sweeper has looked at everybody twice.
-func (k *clock) pass(t *testing.T, d time.Duration) {
-	t.Helper()
-	k.Advance(d)
-	n := k.sweeps.Load() + 2*sweepParts + 1
-	await(t, func() bool { return k.sweeps.Load() >= n }, "the sweeper looks at all clients")
-}
-
 // uploader is a client inside a message, on a server whose time the test advances.
 type uploader struct {
 	*testing.T
 	srv *Server
-	*clock
+	*Clock
 	net.Conn
 	sent uint64
 }
@@ -121,8 +85,7 @@ func upload(t *testing.T, cfg Config, n int) *uploader {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = srv.Close() })
-	u := &uploader{T: t, srv: srv, clock: &clock{transport: srv.tr}}
-	srv.tr = u.clock
+	u := &uploader{T: t, srv: srv, Clock: UseClock(srv)}
 	addr, err := srv.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -145,10 +108,10 @@ func (u *uploader) send(p []byte) bool {
 		return false
 	}
 	u.sent += uint64(len(p))
-	await(u.T, func() bool {
+	waits.Eventually(u.T, func() bool {
 		st := u.srv.Stats()
 		return st.ReadBytes >= u.sent || st.Sessions == 0
-	}, "the server reads what was sent")
+	}, "the server has read what was sent")
 	return u.srv.Stats().Sessions == 1
 }
 
@@ -161,7 +124,7 @@ func TestPausesInsideAFrame(t *testing.T) {
 			t.Fatalf("the client is given up on after %d pauses of 40 s: %v", i, u.srv.Stats().Evictions)
 		}
 		if i < pieces-1 {
-			u.pass(t, 40*time.Second)
+			u.Pass(t, 40*time.Second)
 		}
 	}
 	got := make([]byte, 1<<10)
@@ -183,7 +146,7 @@ func TestDripInsideAFrame(t *testing.T) {
 		if i > 20 {
 			t.Fatal("a client that sends 300 bytes a second is served for more than 200 s")
 		}
-		u.pass(t, 10*time.Second)
+		u.Pass(t, 10*time.Second)
 	}
 	if ev := u.srv.Stats().Evictions; ev["message_timeout"] != 1 {
 		t.Errorf("evictions %v, want one for message_timeout", ev)
@@ -202,16 +165,16 @@ func TestMemoryPressureShortensPauses(t *testing.T) {
 	}
 	hold := func(n int64) { u.srv.bufs.used.Add(n) } // another client's
 	hold(400_000)
-	u.pass(t, 5*time.Second)
+	u.Pass(t, 5*time.Second)
 	hold(-400_000)
-	u.pass(t, 30*time.Second)
+	u.Pass(t, 30*time.Second)
 	if !u.send(make([]byte, 10)) {
 		t.Fatalf("a client is given up on for a pause of 35 s, although there is memory: %v", u.srv.Stats().Evictions)
 	}
 	hold(400_000)
 	defer hold(-400_000)
-	u.pass(t, 15*time.Second)
-	await(t, func() bool { return u.srv.Stats().Sessions == 0 }, "the client is given up on")
+	u.Pass(t, 15*time.Second)
+	waits.Eventually(t, func() bool { return u.srv.Stats().Sessions == 0 }, "the client has been given up on")
 	if ev := u.srv.Stats().Evictions; ev["memory_pressure"] != 1 {
 		t.Errorf("evictions %v, want one for memory_pressure", ev)
 	}

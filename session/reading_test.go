@@ -31,11 +31,12 @@ func TestPauseReading(t *testing.T) {
 			got <- string(m.Data)
 		},
 	})
-	cfg.StallTimeout = 300 * time.Millisecond
+	cfg.StallTimeout, cfg.PingInterval = 5*time.Second, time.Hour
 	for _, inline := range []bool{false, true} {
 		cfg.Routes[0].Mode = loopIf(inline)
-		srv, addr := wstest.Serve(t, cfg)
-		c := wstest.Dial(t, addr, "/")
+		srv := wstest.New(t, cfg)
+		clock := session.UseClock(srv)
+		c := wstest.Dial(t, wstest.Start(t, srv, "127.0.0.1:0"), "/")
 		s := <-sessions
 		// All in one segment: what is behind the message that pauses is held back too.
 		batch := append(frames(1, func(int) ws.Frame { return ws.NewTextFrame([]byte("pause")) }),
@@ -48,8 +49,8 @@ func TestPauseReading(t *testing.T) {
 		if m := <-got; m != "pause" {
 			t.Fatalf("%q", m)
 		}
-		// Longer than a frame may take: the time, which is what this is about, does not count.
-		time.Sleep(700 * time.Millisecond)
+		// Longer than a frame may take: this time does not count.
+		clock.Pass(t, time.Minute)
 		if len(got) > 0 || !s.IsAvailable() {
 			t.Fatalf("%d messages came, available: %v", len(got), s.IsAvailable())
 		}
@@ -65,7 +66,7 @@ func TestPauseReading(t *testing.T) {
 		if err := s.PauseReading(); err != nil { // in the middle of a frame
 			t.Fatal(err)
 		}
-		time.Sleep(700 * time.Millisecond)
+		clock.Pass(t, time.Minute)
 		if _, err := c.Write([]byte("lf!")); err != nil {
 			t.Fatal(err)
 		}
@@ -146,20 +147,23 @@ func TestLatency(t *testing.T) {
 	if d := s.Latency(); d != 0 {
 		t.Errorf("%v before any ping", d)
 	}
-	for _, wait := range []time.Duration{50 * time.Millisecond, 0} {
+	for range 2 {
+		asked := time.Now()
 		if err := s.Ping(); err != nil {
 			t.Fatal(err)
 		}
 		f := c.Read()
+		came := time.Now()
 		for range 3 { // what no ping of ours has said does not count
 			c.Send(ws.NewPongFrame([]byte("12345678")))
 		}
-		time.Sleep(wait)
 		before := s.Latency()
+		least := time.Since(came)
 		c.Send(ws.NewPongFrame(f.Payload))
 		waits.Eventually(t, func() bool { return s.Latency() != before }, "the latency has been measured again")
-		if d := s.Latency(); d < wait || d > wait+10*time.Second {
-			t.Errorf("latency %v, waited %v", d, wait)
+		// It is in whole microseconds.
+		if d, most := s.Latency(), time.Since(asked); d < least-time.Microsecond || d > most+time.Microsecond {
+			t.Errorf("latency %v, want between %v and %v", d, least, most)
 		}
 	}
 	c.Close()

@@ -17,11 +17,24 @@ func Serve(t testing.TB, cfg session.Config) (*session.Server, string) {
 // ServeOn is Serve on an address: host:port, or unix:/path.
 func ServeOn(t testing.TB, cfg session.Config, addr string) (*session.Server, string) {
 	t.Helper()
+	s := New(t, cfg)
+	return s, Start(t, s, addr)
+}
+
+// New makes a server that is closed when the test ends, with the checks of Serve.
+func New(t testing.TB, cfg session.Config) *session.Server {
+	t.Helper()
 	s, err := session.NewServer(cfg)
 	if err != nil {
 		t.Fatalf("NewServer: %v", err)
 	}
 	t.Cleanup(func() { closeEmpty(t, s) })
+	return s
+}
+
+// Start has a server listen on an address, see ServeOn, and starts it. It returns the address.
+func Start(t testing.TB, s *session.Server, addr string) string {
+	t.Helper()
 	a, err := s.Listen(addr)
 	if err != nil {
 		t.Fatalf("listening on %s: %v", addr, err)
@@ -30,9 +43,9 @@ func ServeOn(t testing.TB, cfg session.Config, addr string) (*session.Server, st
 		t.Fatalf("Start: %v", err)
 	}
 	if strings.HasPrefix(addr, "unix:") {
-		return s, addr
+		return addr
 	}
-	return s, a.String()
+	return a.String()
 }
 
 // End closes a server, and fails the test if something is left in it or if a handler has panicked.
