@@ -17,3 +17,6 @@ func RouteUsers(s *Server) int64 { return s.table.routes.current.Load().users.Lo
 
 // DetailsInUse returns how many sessions have something beside their record.
 func DetailsInUse(s *Server) int { return s.table.details.Used() }
+
+// Held reports whether a turn of the session has stopped reading.
+func Held(s Session) bool { return s.srv.table.record(s.c).flags.Load()&flagHeld != 0 }

@@ -66,14 +66,16 @@ func TestPauseReading(t *testing.T) {
 		if err := s.PauseReading(); err != nil { // in the middle of a frame
 			t.Fatal(err)
 		}
+		waits.Eventually(t, func() bool { return session.Held(s) }, "a turn has stopped reading")
 		clock.Pass(t, time.Minute)
-		if _, err := c.Write([]byte("lf!")); err != nil {
-			t.Fatal(err)
-		}
 		if err := s.ResumeReading(); err != nil {
 			t.Fatal(err)
 		}
-		if m := <-got; m != "half!" {
+		clock.Pass(t, time.Second) // the frame still has most of its time
+		if _, err := c.Write([]byte("lf!")); err != nil {
+			t.Fatal(err)
+		}
+		if m := waits.Receive(t, got, "the message that was paused inside"); m != "half!" {
 			t.Fatalf("%q", m)
 		}
 		// A closing handshake is completed nevertheless.
