@@ -3,6 +3,7 @@ package broadcast
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"wsgateway/session"
@@ -48,9 +49,11 @@ func (t *Target) OnOpen(s session.Session, _ *session.Request) {
 }
 
 // OnMessage implements session.Handler. A message that finds too many publications waiting reaches
-// nobody. Its sender is closed with 1013, because nothing else would tell it.
+// nobody. Its sender is closed with 1013, because nothing else would tell it. A message that comes while
+// the server shuts down reaches nobody either: its sender gets 1001 as all others do.
 func (t *Target) OnMessage(s session.Session, m session.Message) {
-	if _, err := s.Server().Publish(t.channel, session.Prepare(m.Opcode, m.Data)); err != nil {
+	_, err := s.Server().Publish(t.channel, session.Prepare(m.Opcode, m.Data))
+	if errors.Is(err, session.ErrBusy) {
 		_ = s.Close(session.StatusTryAgainLater, "too many messages")
 	}
 }

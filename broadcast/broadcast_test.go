@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wsgateway/broadcast"
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -110,6 +111,40 @@ func TestTooManyMessages(t *testing.T) {
 	clients[0].AnswerClose(1013)
 	clients[1].Send(ws.NewPingFrame([]byte("there?")))
 	clients[1].Want(ws.OpPong, "there?")
+}
+
+// lateHandler hands messages on when publications are refused because the server is shutting down.
+type lateHandler struct {
+	session.Handler
+	called chan struct{}
+}
+
+func (h *lateHandler) OnMessage(s session.Session, m session.Message) {
+	close(h.called)
+	waits.Poll(func() bool {
+		_, err := s.Server().Publish("nobody", session.Prepare(session.OpText, nil))
+		return errors.Is(err, session.ErrDraining)
+	})
+	h.Handler.OnMessage(s, m)
+}
+
+// A message that comes while the server shuts down does not end its sender before everybody's time.
+func TestMessageWhileDraining(t *testing.T) {
+	target, err := broadcast.New("all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := &lateHandler{target, make(chan struct{})}
+	srv, addr := wstest.Serve(t, session.Config{Routes: []session.Route{{Path: "/b", Handler: late}}})
+	c := wstest.Dial(t, addr, "/b")
+	c.SendText("late")
+	waits.Receive(t, late.called, "call of OnMessage")
+	down := make(chan error, 1)
+	go func() { down <- srv.Shutdown(t.Context()) }()
+	c.AnswerClose(session.StatusGoingAway)
+	if err := waits.Receive(t, down, "end of Shutdown"); err != nil {
+		t.Errorf("Shutdown: %v, want nil", err)
+	}
 }
 
 // The name is that of a channel.
