@@ -76,7 +76,9 @@ type Config struct {
 	// request that was not answered with success. It must not block.
 	OnFail func(Failure)
 
-	Logger *slog.Logger // default slog.Default()
+	// Logger is for what goes wrong inside the server. Its handler is called where it happens, on loops
+	// and workers too, and must not block. Default slog.Default().
+	Logger *slog.Logger
 	// AccessLog gets a line for every handshake and every end of a session; nil for none. Its
 	// handler must not block.
 	AccessLog *slog.Logger

@@ -31,13 +31,14 @@ func newServer(listen string, log *slog.Logger) (*session.Server, net.Addr, erro
 	srv, err := session.NewServer(session.Config{
 		Logger: log, // the server's own log: what goes wrong inside it
 		Routes: []session.Route{{
-			Path: "/", Mode: session.NeverBlocks,
+			Path:       "/",
 			MaxMessage: 64 << 10, // a larger message ends the session with 1009
 			// A page of any origin may connect, since Origins is nil: there is nothing here that
 			// it could not know already. See the chat for a server that is more careful.
 			Handler: session.HandlerFuncs{
 				// Open, Message and Close of one session come one after the other; those of
-				// different sessions run at the same time. None of them may block.
+				// different sessions run at the same time. They may block, as writing to a log
+				// does when nobody reads it. For handlers that never do, Mode: NeverBlocks is faster.
 				Open: func(s session.Session, _ *session.Request) {
 					log.Info("opened", "session", s.ID(), "remote", s.RemoteAddr())
 				},

@@ -9,6 +9,7 @@ import (
 	"github.com/gobwas/ws"
 	"go.uber.org/goleak"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 )
 
@@ -16,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Messages come back as they were; the log says who came, who went, and why.
 func TestEcho(t *testing.T) {
-	var log wstest.Buffer
+	var log waits.Buffer
 	srv, addr, err := newServer("127.0.0.1:0", slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -82,7 +82,7 @@ func run(listen string) error {
 		live.Close()
 		return err
 	}
-	srv := &http.Server{Handler: site, ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: site, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }() // ends with Shutdown
 	fmt.Printf("embed-http: open http://%s/ in two windows\n", ln.Addr())
@@ -96,10 +96,12 @@ func run(listen string) error {
 	}
 }
 
-// shutdown ends both servers. http.Server.Shutdown waits for ordinary requests, and knows nothing
-// of connections that were taken over: session.Server.Shutdown closes those, with 1001.
+// shutdown ends both servers at the same time. http.Server.Shutdown waits for ordinary requests, and
+// knows nothing of connections that were taken over: session.Server.Shutdown closes those, with 1001.
 func shutdown(srv *http.Server, live *session.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return errors.Join(srv.Shutdown(ctx), live.Shutdown(ctx))
+	pages := make(chan error, 1)
+	go func() { pages <- srv.Shutdown(ctx) }()
+	return errors.Join(live.Shutdown(ctx), <-pages)
 }

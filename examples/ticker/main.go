@@ -62,7 +62,7 @@ func newServer(listen string, symbols, watch int, log *slog.Logger) (*market, ne
 			Only:       session.OpText,
 			MaxMessage: int64(watch*8 + 1000), // as long as it takes to name them all
 			Outbound:   session.KeepLatest,
-			OnUpgrade:  checkOrigin,
+			OnUpgrade:  session.SameOrigin,
 			Handler:    m,
 			HTTP: func(*session.Request) *session.Response {
 				return &session.Response{
