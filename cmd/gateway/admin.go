@@ -23,7 +23,6 @@ type admin struct {
 	addr string
 	ln   net.Listener
 	http *http.Server
-	done chan struct{}
 	reg  *prometheus.Registry
 }
 
@@ -63,7 +62,6 @@ func newAdmin(addr string, server *session.Server, mounts []*mount, log *slog.Lo
 	return &admin{
 		addr: ln.Addr().String(),
 		ln:   newPatientListener(ln, log),
-		done: make(chan struct{}),
 		reg:  reg,
 		http: &http.Server{
 			Handler:           mux,
@@ -80,14 +78,12 @@ func newAdmin(addr string, server *session.Server, mounts []*mount, log *slog.Lo
 // countLost adds the number of lost lines of the log to the metrics.
 func (a *admin) countLost(lost func() uint64) error { return metrics.RegisterLog(a.reg, lost) }
 
-// serve starts serving; close ends it and waits.
+// serve starts serving.
 func (a *admin) serve() {
-	go func() {
-		defer close(a.done)
-		_ = a.http.Serve(a.ln) // always ErrServerClosed, after close
-	}()
+	go func() { _ = a.http.Serve(a.ln) }() // always ErrServerClosed, after close
 }
 
+// close waits a second for requests under way.
 func (a *admin) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

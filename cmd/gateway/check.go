@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"wsgateway/netpoll"
 	"wsgateway/session"
@@ -12,9 +13,15 @@ import (
 // maxHeadLimit bounds -max-head and -max-target, in bytes.
 const maxHeadLimit = 1 << 20
 
-// minInbound returns what the head of one request takes at most, in bytes. That is its buffer, and
-// one twice as large to which it moves when a byte too many comes.
-func minInbound(l *wsproto.HeadLimits) int64 { return 3 * int64(l.MaxBytes) }
+// minInbound returns what the head of one request, or one message in fragments, takes at most, in bytes.
+// That is its buffer, and one twice as large to which it moves when the next byte comes.
+func minInbound(head *wsproto.HeadLimits, maxMessage int64) int64 {
+	n := max(int64(head.MaxBytes), maxMessage)
+	if n > math.MaxInt64/3 {
+		return math.MaxInt64
+	}
+	return 3 * n
+}
 
 // check refuses values that mean nothing, or that the gateway could not start with. It names the
 // flag.
@@ -33,8 +40,21 @@ func (f *flags) check() error {
 			return err
 		}
 	}
-	if n, least := f.config.server.InboundBytes, minInbound(&f.config.server.Head); n < least {
-		return fmt.Errorf("invalid value for flag -inbound-total-bytes: %d is too little for the head of one request, must be at least %d", n, least)
+	return f.checkTogether()
+}
+
+// checkTogether refuses limits that cannot be reached because of another one.
+func (f *flags) checkTogether() error {
+	s, r := &f.config.server, &f.config.server.Reactor
+	if n, least := s.InboundBytes, minInbound(&s.Head, f.maxMessage); n < least {
+		return fmt.Errorf("invalid value for flag -inbound-total-bytes: %d is too little for one request of -max-head %d or one message of -max-message %d, must be at least %d",
+			n, s.Head.MaxBytes, f.maxMessage, least)
+	}
+	if s.Head.MaxTarget > s.Head.MaxBytes {
+		return fmt.Errorf("invalid value for flag -max-target: %d is more than a whole head may have, must be at most -max-head %d", s.Head.MaxTarget, s.Head.MaxBytes)
+	}
+	if int64(r.QueueBytes) > r.QueueTotalBytes {
+		return fmt.Errorf("invalid value for flag -queue-bytes: %d is more than all clients together may have, must be at most -queue-total-bytes %d", r.QueueBytes, r.QueueTotalBytes)
 	}
 	return nil
 }

@@ -61,11 +61,13 @@ func TestRefusedValues(t *testing.T) {
 		{"subprotocol", "a,b,a", `"a" is given twice, give it once`},
 		{"subprotocol", manyNames(session.MaxSubprotocols + 1), "256 names, must be at most 255"},
 		{"queue-bytes", "2147483648", "2147483648 is too much, must be at most 2147483647"},
+		{"queue-bytes", "268435457", "268435457 is more than all clients together may have, must be at most -queue-total-bytes 268435456"},
 		{"queue-total-bytes", "2147483648", "2147483648 is too much, must be at most 2147483647"},
-		{"inbound-total-bytes", "49151", "49151 is too little for the head of one request, must be at least 49152"},
+		{"inbound-total-bytes", "3145727", "3145727 is too little for one request of -max-head 16384 or one message of -max-message 1048576, must be at least 3145728"},
 		{"max-head", "1048577", "1048577 is too much, must be at most 1048576"},
 		{"max-head", "0", "must be greater than 0"},
 		{"max-target", "-1", "must be greater than 0"},
+		{"max-target", "16385", "16385 is more than a whole head may have, must be at most -max-head 16384"},
 		{"origin", "file:///x", `"file:///x" is not scheme://host[:port], file://, null, none or *`},
 		{"inbound-total-bytes", "0", "must be greater than 0"},
 		{"workers", "-1", "must not be negative"},
@@ -88,8 +90,10 @@ func TestRefusedValues(t *testing.T) {
 	}
 	// The bounds themselves are taken. This only parses.
 	for _, args := range [][]string{
-		{"-workers", "4096", "-loops", "1024", "-inbound-total-bytes", "49152"},
-		{"-max-head", "8192", "-inbound-total-bytes", "24576"},
+		{"-workers", "4096", "-loops", "1024", "-inbound-total-bytes", "3145728"},
+		{"-max-head", "8192", "-max-target", "8192", "-max-message", "8192", "-inbound-total-bytes", "24576"},
+		{"-max-message", "9223372036854775807", "-inbound-total-bytes", "9223372036854775807"},
+		{"-queue-bytes", "1000", "-queue-total-bytes", "1000"},
 		{"-max-head", "1048576", "-max-target", "1048576", "-inbound-total-bytes", "3145728", "-origin", "file://,null,none"},
 		{"-workers", "0", "-loops", "0", "-subprotocol", "a,A"},
 	} {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gobwas/ws"
+
 	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/netpoll"
@@ -36,11 +38,35 @@ func TestLargestValues(t *testing.T) {
 	}
 }
 
+// A message of -max-message bytes in fragments fits into the least -inbound-total-bytes. This one is just
+// larger than one of the buffers that it grows through, and would not fit into four bytes less.
+func TestLeastInboundBytesForMessage(t *testing.T) {
+	const size = 1<<19 + 1
+	payload := strings.Repeat("x", size)
+	for _, less := range []int64{0, 4} {
+		conf := configure(t, "-max-message", fmt.Sprint(size), "-inbound-total-bytes", fmt.Sprint(3*size))
+		conf.server.InboundBytes -= less
+		g := start(t, conf, slog.New(slog.DiscardHandler))
+		c := wstest.Dial(t, g.addrs[0], "/")
+		c.Send(ws.NewFrame(ws.OpText, false, []byte(payload[:size/2])))
+		c.Send(ws.NewFrame(ws.OpContinuation, false, []byte(payload[:size/2])))
+		c.Send(ws.NewFrame(ws.OpContinuation, true, []byte("x")))
+		if less == 0 {
+			c.WantText(payload)
+			c.Leave()
+		} else {
+			c.WantClose(session.StatusTryAgainLater)
+			c.Close()
+		}
+		stop(t, g)
+	}
+}
+
 // With the least -inbound-total-bytes every head gets the answer that is right for it; with a byte less
 // there would not be room for one that is too long.
 func TestLeastInboundBytes(t *testing.T) {
 	for less, want := range map[int64]string{0: "HTTP/1.1 431 ", 1: "HTTP/1.1 503 "} {
-		conf := configure(t, "-inbound-total-bytes", fmt.Sprint(3*16384))
+		conf := configure(t, "-max-message", "16384", "-inbound-total-bytes", fmt.Sprint(3*16384))
 		conf.server.InboundBytes -= less
 		g := start(t, conf, slog.New(slog.DiscardHandler))
 		c := wstest.Connect(t, g.addrs[0])

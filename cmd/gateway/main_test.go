@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // onLookup is called before a name server is asked, and fails to be reached.
@@ -33,9 +33,9 @@ var signalGoroutines = []goleak.Option{
 }
 
 // startGateway starts a gateway with flags, for ten clients. The caller stops it.
-func startGateway(t *testing.T, args ...string) (g *gateway, addr string, log *wstest.Buffer) {
+func startGateway(t *testing.T, args ...string) (g *gateway, addr string, log *waits.Buffer) {
 	t.Helper()
-	log = new(wstest.Buffer)
+	log = new(waits.Buffer)
 	g = start(t, configure(t, args...), slog.New(slog.NewTextHandler(log, nil)))
 	return g, log.Field("listen"), log
 }

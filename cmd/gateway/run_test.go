@@ -26,7 +26,7 @@ func TestSignalBeforeServing(t *testing.T) {
 			<-answer
 		}
 		onLookup.Store(&wait)
-		log := new(wstest.Buffer)
+		log := new(waits.Buffer)
 		status := make(chan int, 1)
 		go func() {
 			status <- run([]string{"-listen", "gateway.test:0", "-admin", "127.0.0.1:0"}, io.Discard, log)
@@ -62,7 +62,7 @@ func TestStartLine(t *testing.T) {
 // SIGTERM drains: not ready at once, exit status 0 when the clients are gone. A client that does not
 // answer our Close frame keeps the gateway draining.
 func TestSignalDrains(t *testing.T) {
-	log := new(wstest.Buffer)
+	log := new(waits.Buffer)
 	status := make(chan int, 1)
 	go func() {
 		status <- run([]string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0"}, io.Discard, log)

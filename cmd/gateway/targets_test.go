@@ -1,8 +1,11 @@
 package main
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
+
+	"wsgateway/internal/wstest"
 )
 
 // Without a configuration file three targets are served.
@@ -51,11 +54,13 @@ func TestTwoBroadcasts(t *testing.T) {
 	other := c.routes[1]
 	other.path = "/other"
 	c.routes = append(c.routes, other)
-	mounts, err := newMounts(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a, b := mounts[1].Target, mounts[3].Target; a == b || mounts[1].routes[0].Handler == mounts[3].routes[0].Handler {
-		t.Errorf("/broadcast and /other share the target %v", a)
-	}
+	g := start(t, c, slog.New(slog.DiscardHandler))
+	defer stop(t, g)
+	here, there := wstest.Dial(t, g.addrs[0], "/broadcast"), wstest.Dial(t, g.addrs[0], "/other")
+	here.SendText("here")
+	here.WantText("here")
+	there.SendText("there") // had the first message come here too, it would come before this one
+	there.WantText("there")
+	here.Leave()
+	there.Leave()
 }
