@@ -27,8 +27,8 @@ var allowed = []struct {
 	{"netpoll", []string{"internal/slab", "internal/counter"}},
 	{"session", []string{"netpoll", "wsproto", "internal/slab", "internal/lanes", "internal/hub", "internal/counter"}},
 
-	{"internal/waits", nil}, // imported by tests alone
-	{"internal/wstest", []string{"session", "internal/waits"}}, // likewise
+	{testWaits, nil}, // imported by tests alone
+	{"internal/wstest", []string{"session", testWaits}}, // likewise
 	{testInflater, nil}, // likewise
 
 	{"target", []string{"session"}},
@@ -49,11 +49,14 @@ var allowed = []struct {
 // linuxOnly holds no code, only a line for other systems. Every package may import it.
 const linuxOnly = "internal/linuxonly"
 
-// testInflater is not part of what is tested. The independent trees may import it too.
-const testInflater = "internal/inflate"
+// testInflater and testWaits are not part of what is tested. The independent trees may import them too.
+const (
+	testInflater = "internal/inflate"
+	testWaits    = "internal/waits"
+)
 
-// independent are trees that import nothing of the module outside of themselves, so that they cannot
-// share a bug with what they test.
+// independent are trees that import nothing of the module outside of themselves, in their tests neither,
+// so that they cannot share a bug with what they test.
 var independent = []string{"bench", "internal/peertest", "internal/layering"}
 
 // foreign lists modules that only some packages may import.
@@ -80,19 +83,12 @@ func TestLayersAreInOrder(t *testing.T) {
 }
 
 func TestImportsPointDown(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	left := make(map[string][]string)
 	for _, layer := range allowed {
 		left[layer.pkg] = layer.imports
 	}
-	for line := range strings.Lines(string(out)) {
-		fields := strings.Fields(line)
-		pkg := strings.TrimPrefix(fields[0], module)
-		if tree := treeOf(pkg); tree != "" {
-			checkTree(t, pkg, tree, fields[1:])
+	for pkg, imports := range list(t, `{{join .Imports " "}}`) {
+		if treeOf(pkg) != "" {
 			continue
 		}
 		may, known := left[pkg]
@@ -100,8 +96,8 @@ func TestImportsPointDown(t *testing.T) {
 			t.Errorf("%s is not listed: say what it may import", pkg)
 		}
 		delete(left, pkg)
-		checkForeign(t, pkg, pkg, fields[1:])
-		for _, dep := range fields[1:] {
+		checkForeign(t, pkg, pkg, imports)
+		for _, dep := range imports {
 			if dep, own := strings.CutPrefix(dep, module); own && dep != linuxOnly && !slices.Contains(may, dep) {
 				t.Errorf("%s imports %s, and may import %v", pkg, dep, may)
 			}
@@ -110,6 +106,37 @@ func TestImportsPointDown(t *testing.T) {
 	for pkg := range left {
 		t.Errorf("%s is listed, and is not there", pkg)
 	}
+}
+
+func TestIndependentTrees(t *testing.T) {
+	seen := make(map[string]bool)
+	for pkg, imports := range list(t, `{{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}`) {
+		if tree := treeOf(pkg); tree != "" {
+			seen[tree] = true
+			checkTree(t, pkg, tree, imports)
+		}
+	}
+	for _, tree := range independent {
+		if !seen[tree] {
+			t.Errorf("%s is listed, and is not there", tree)
+		}
+	}
+}
+
+// list returns the imports of each package of the module, by the package's path in it. format is go
+// list's, and says which imports.
+func list(t *testing.T, format string) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} "+format, module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := make(map[string][]string)
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		imports[strings.TrimPrefix(fields[0], module)] = fields[1:]
+	}
+	return imports
 }
 
 // treeOf returns the independent tree that a package belongs to, "" for none.
@@ -126,7 +153,7 @@ func checkTree(t *testing.T, pkg, tree string, imports []string) {
 	t.Helper()
 	checkForeign(t, pkg, tree, imports)
 	for _, dep := range imports {
-		if dep, own := strings.CutPrefix(dep, module); own && dep != linuxOnly && dep != testInflater && treeOf(dep) != tree {
+		if dep, own := strings.CutPrefix(dep, module); own && dep != linuxOnly && dep != testInflater && dep != testWaits && treeOf(dep) != tree {
 			t.Errorf("%s imports %s, from outside of %s", pkg, dep, tree)
 		}
 	}

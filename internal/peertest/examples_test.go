@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"wsgateway/internal/waits"
 )
@@ -73,7 +72,7 @@ func startExample(t *testing.T, name string, args ...string) *example {
 func (e *example) terminate(t *testing.T) {
 	t.Helper()
 	e.signal(t, syscall.SIGTERM)
-	if code := e.wait(t, 20*time.Second); code != 0 {
+	if code := e.wait(t, waits.Patience); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }

@@ -100,7 +100,7 @@ func TestHAProxy(t *testing.T) {
 		}
 		return clients[i].Close()
 	})
-	if code := g.wait(t, 15*time.Second); code != 0 {
+	if code := g.wait(t, waits.Patience); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	waits.Succeeds(t, waits.Patience, "proxy knows", func() error {

@@ -12,14 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"wsgateway/internal/wstest"
+	"wsgateway/internal/waits"
 )
 
 // process is a peer or a gateway that a test started: in a process group of its
 // own, ended with the test, its output shown when the test failed.
 type process struct {
 	cmd    *exec.Cmd
-	output wstest.Buffer
+	output waits.Buffer
 	exited chan struct{} // closed when the process is reaped
 	state  *os.ProcessState
 }

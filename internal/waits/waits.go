@@ -1,6 +1,6 @@
-// Package waits has the waits that tests share. A wait is for a condition, its limit is Patience, and
-// its failure says what was expected and what came. Tests alone import it. It knows nothing of the
-// module, so that tests inside every package can.
+// Package waits has the waits that tests share, and a Buffer to wait on. A wait is for a condition, its
+// limit is Patience, and its failure says what was expected and what came. Tests alone import it. It
+// knows nothing of the module, so that tests inside every package can.
 package waits
 
 import (

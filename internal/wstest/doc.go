@@ -1,5 +1,5 @@
-// Package wstest is what the tests of this module share: a WebSocket client, servers on loopback and
-// buffers. Tests alone import it.
+// Package wstest is what the tests of this module share: a WebSocket client and servers on loopback.
+// Tests alone import it.
 //
 // The client is gobwas's own reader and writer, with the checks that a test wants. It does as it is
 // told, so that a test can break every rule. Tests that must not trust gobwas have clients of their

@@ -1,12 +1,10 @@
-package wstest
+package waits
 
 import (
 	"bytes"
 	"strings"
 	"sync"
 	"testing"
-
-	"wsgateway/internal/waits"
 )
 
 // Buffer collects what goroutines write, a log for instance, and may be read meanwhile. The zero
@@ -46,8 +44,8 @@ func (b *Buffer) Field(name string) string {
 // Await waits until the buffer contains a text.
 func (b *Buffer) Await(t testing.TB, text string) {
 	t.Helper()
-	if !waits.Poll(func() bool { return strings.Contains(b.String(), text) }) {
-		t.Fatalf("waited %v for %q in:\n%s", waits.Patience, text, b)
+	if !Poll(func() bool { return strings.Contains(b.String(), text) }) {
+		t.Fatalf("waited %v for %q in:\n%s", Patience, text, b)
 	}
 }
 
