@@ -8,7 +8,7 @@ var (
 	slowCalls    = desc("handler_slow_total", "Calls of handlers that took more than 100 ms, by the pool they ran in.", "pool")
 	blockingSize = desc("blocking_calls_limit", "How many calls of handlers that may block can run at the same time.")
 	blockingBusy = desc("blocking_calls", "Calls of handlers that may block, running.")
-	blockingWait = desc("blocking_calls_waiting", "Sessions whose handler waits to be called.")
+	blockingWait = desc("blocking_calls_waiting", "Sessions and requests whose call of a handler waits.")
 	routeSize    = desc("route_blocking_calls_limit", "How many calls of a route's handler that may block can run at the same time.", "route")
 	routeBusy    = desc("route_blocking_calls", "Calls of a route's handler that may block, running.", "route")
 	routeWait    = desc("route_blocking_calls_waiting", "Sessions and requests of a route whose call waits.", "route")

@@ -51,7 +51,8 @@
 //
 //	Forbidden            no permission for this group
 //	Duplicate            a request with this ackId has been served before; it is not served again
-//	InternalServerError  too many publications wait: try again later, with the same ackId if you like
+//	InternalServerError  too many publications wait, or the server is shutting down: try again later,
+//	                     with the same ackId if you like
 //	BadRequest           it cannot be served, and repeating it will not help
 //
 // Azure has the first three too. Its clients must expect other names. A request without an ackId or

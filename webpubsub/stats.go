@@ -57,8 +57,8 @@ type Stats struct {
 	Duplicates                      uint64 // requests whose ackId had been served before
 	// Refused counts requests by reason: forbidden; group, not the name of one; data, not what
 	// dataType says; too_many_groups, see session.Config.SessionChannels; unsupported, a type or
-	// dataType that nobody handles; old_ack_id; busy, too many publications wait. All keys are
-	// always there.
+	// dataType that nobody handles; old_ack_id; busy, too many publications wait or the server is
+	// shutting down. All keys are always there.
 	Refused    map[string]uint64
 	Unanswered uint64 // of the refused ones: had no ackId, so that their client does not know
 	Malformed  uint64 // messages that were no request, each of which closed its session
