@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -199,4 +200,26 @@ func TestShutdown(t *testing.T) {
 		conn.Close()
 		t.Error("it still accepts connections")
 	}
+}
+
+// A request that is under way does not use up the time that windows have for their end.
+func TestShutdownWithUnfinishedRequest(t *testing.T) {
+	srv, live, addr := start(t)
+	window := wstest.Dial(t, addr, "/live")
+	wantWindows(window, 1)
+	poster := wstest.Connect(t, addr)
+	const note = `{"text":"late"}`
+	fmt.Fprintf(poster, "POST /api/notes HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", addr, len(note))
+	in := bufio.NewReader(poster)
+	if line, err := in.ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 100 ") { // its handler reads
+		t.Fatalf("read %q, %v, want 100 Continue", line, err)
+	}
+	down := make(chan error, 1)
+	go func() { down <- shutdown(srv, live) }()
+	window.AnswerClose(session.StatusGoingAway)
+	fmt.Fprint(poster, note)
+	if err := waits.Receive(t, down, "the end of shutdown"); err != nil {
+		t.Errorf("shutdown: %v, want nil", err)
+	}
+	poster.Close()
 }
