@@ -6,7 +6,9 @@ import "wsgateway/session"
 var (
 	channels         = desc("channels", "Channels that have members.")
 	subscriptions    = desc("channel_subscriptions", "Memberships of sessions in channels.")
-	publications     = desc("publications_total", "Publications to channels.")
+	users            = desc("users", "Users that have open sessions.")
+	userSessions     = desc("user_sessions", "Open sessions that have a user.")
+	publications     = desc("publications_total", "Publications to channels, to users and to all sessions.")
 	publRefused      = desc("publications_refused_total", "Publications that were refused because too many waited.")
 	publWaiting      = desc("publications_waiting", "Publications that have not been sent to all members yet.")
 	publWaitingLimit = desc("publications_waiting_limit", "Bound of publications_waiting.")
@@ -19,6 +21,8 @@ var (
 func (e emitter) channels(st *session.Stats) {
 	e.gauge(channels, float64(st.Channels.Channels))
 	e.gauge(subscriptions, float64(st.Channels.Subscriptions))
+	e.gauge(users, float64(st.Channels.Users))
+	e.gauge(userSessions, float64(st.Channels.UserSessions))
 	e.count(publications, float64(st.Channels.Publications))
 	e.count(publRefused, float64(st.Channels.Refused))
 	e.gauge(publWaiting, float64(st.Channels.Waiting))

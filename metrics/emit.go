@@ -3,7 +3,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"wsgateway/internal/counter"
+	"wsgateway/session"
 )
 
 // emitter sends the metrics of one scrape. Its methods with the names of files emit one concern each.
@@ -30,7 +30,7 @@ func (e emitter) counts(d *prometheus.Desc, m map[string]uint64, known ...string
 	}
 }
 
-func (e emitter) histogram(d *prometheus.Desc, h counter.HistogramSnapshot) {
+func (e emitter) histogram(d *prometheus.Desc, h session.Histogram) {
 	buckets, total := make(map[float64]uint64), uint64(0)
 	for i, n := range h.Counts {
 		total += n

@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"wsgateway/internal/counter"
 	"wsgateway/metrics"
 	"wsgateway/netpoll"
 	"wsgateway/session"
@@ -28,11 +27,11 @@ func full() session.Stats {
 			Conns: 3, MaxConns: 10, Accepted: 7,
 			Refusals:     map[string]uint64{"limit": 2},
 			AcceptErrors: map[string]uint64{"EMFILE": 1},
-			QueueWait:    counter.HistogramSnapshot{Bounds: []float64{0.1, 1}, Counts: []uint64{1, 2, 3}, Sum: 9},
+			QueueWait:    session.Histogram{Bounds: []float64{0.1, 1}, Counts: []uint64{1, 2, 3}, Sum: 9},
 		},
 		Sessions:         2,
 		Handshakes:       map[string]uint64{"101": 5, "404": 1},
-		HandshakeSeconds: counter.HistogramSnapshot{Bounds: []float64{0.1, 1}, Counts: []uint64{4, 1, 0}, Sum: 0.5},
+		HandshakeSeconds: session.Histogram{Bounds: []float64{0.1, 1}, Counts: []uint64{4, 1, 0}, Sum: 0.5},
 		Closes:           []session.CloseCount{{Code: "1000", Initiator: "client", Count: 3}, {Code: "4xxx", Initiator: "server", Count: 1}},
 		ReceivedText:     11,
 	}

@@ -49,6 +49,18 @@ func (s *stats) observeWait(id uint32, d time.Duration, n int) {
 	s.r.turns[id-1].stats.wait.Observe(waitBounds, int64(d), uint64(n))
 }
 
+// Histogram counts observations by their size.
+type Histogram struct {
+	Bounds []float64 // upper bounds in seconds, ascending; shared by all snapshots, not to be changed
+	Counts []uint64  // observations up to each bound and over the one before; the last count is of those over all
+	Sum    float64   // of all observations, in seconds
+}
+
+// NewHistogram returns a Histogram without observations.
+func NewHistogram(bounds []float64) Histogram {
+	return Histogram{Bounds: bounds, Counts: make([]uint64, len(bounds)+1)}
+}
+
 // Stats is a snapshot of a reactor's gauges and counters.
 type Stats struct {
 	Conns    int // open connections
@@ -88,10 +100,10 @@ type Stats struct {
 
 	Panics uint64 // contained while serving a connection, calls of runtime.Goexit included
 
-	WorkersBusy int                       // serving a batch now
-	WorkerBusy  time.Duration             // time spent serving, all workers
-	QueueLen    int                       // connections waiting for a worker
-	QueueWait   counter.HistogramSnapshot // until a worker took them
+	WorkersBusy int           // serving a batch now
+	WorkerBusy  time.Duration // time spent serving, all workers
+	QueueLen    int           // connections waiting for a worker
+	QueueWait   Histogram     // until a worker took them
 }
 
 // Stats returns a snapshot. Its parts are read one after the other.
@@ -121,6 +133,7 @@ func (r *Reactor) Stats() Stats {
 		QueueMessages:   r.output.messages.Load(),
 		QueueTotalBytes: r.cfg.QueueTotalBytes,
 		Overflows:       r.output.stats.overflows.Load(),
+		QueueWait:       NewHistogram(waitBounds),
 	}
 	for i, t := range r.turns {
 		s.ReadBytes += t.stats.readBytes.Load()
@@ -136,7 +149,7 @@ func (r *Reactor) Stats() Stats {
 		if t.busySince.Load() != 0 {
 			s.WorkersBusy++
 		}
-		t.stats.wait.Snapshot(waitBounds, &s.QueueWait)
+		s.QueueWait.Sum += t.stats.wait.AddTo(s.QueueWait.Counts)
 	}
 	for _, w := range r.pool.workers {
 		s.QueueLen += int(w.waiting.Load())

@@ -3,7 +3,10 @@ package session
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"net/netip"
+
+	"wsgateway/wsproto"
 )
 
 // Failure is a handshake that did not lead to a session, or a plain request that Route.HTTP did not answer
@@ -17,19 +20,41 @@ type Failure struct {
 
 // reportFailure tells of a handshake that did not lead to a session.
 func (a admission) reportFailure(status int, err error) {
-	s := a.srv
-	if s.cfg.AccessLog == nil && s.cfg.OnFail == nil {
+	if !a.srv.reports() {
 		return
 	}
-	f := Failure{RemoteAddr: s.tr.Peer(a.c), Status: status, Err: err}
+	f := Failure{RemoteAddr: a.srv.tr.Peer(a.c), Status: status, Err: err}
 	if a.request != nil {
 		f.Request = a.request.Request
 	}
-	if s.cfg.AccessLog != nil {
-		a.session().access("handshake", accessAttrs(f.RemoteAddr, f.Request, status))
+	a.srv.report(a.c, f)
+}
+
+// refused counts and reports a request that ServeHTTP has not handed to the reactor.
+func (s *Server) refused(r *http.Request, refusal *wsproto.RequestError) {
+	s.stats.handshake(refusal.Status)
+	if !s.reports() {
+		return
 	}
-	if s.cfg.OnFail != nil && (status == statusAborted || status >= 300) {
-		defer func() { s.panicked(a.c, recover()) }()
+	f := Failure{Status: refusal.Status, Err: refusal}
+	f.RemoteAddr, _ = netip.ParseAddrPort(r.RemoteAddr) // there is none for a unix socket
+	if req := new(Request); wsproto.ParseRequest(requestHead(r), &s.cfg.Head, req) == nil {
+		f.Request = req
+	}
+	s.report(0, f)
+}
+
+// reports reports whether anybody is told of failures.
+func (s *Server) reports() bool { return s.cfg.AccessLog != nil || s.cfg.OnFail != nil }
+
+// report tells of a handshake that did not lead to a session, on connection c; 0 is one that never was the
+// reactor's.
+func (s *Server) report(c conn, f Failure) {
+	if s.cfg.AccessLog != nil {
+		Session{s, c}.access("handshake", accessAttrs(f.RemoteAddr, f.Request, f.Status))
+	}
+	if s.cfg.OnFail != nil && (f.Status == statusAborted || f.Status >= 300) {
+		defer func() { s.panicked(c, recover()) }()
 		s.cfg.OnFail(f)
 	}
 }

@@ -40,8 +40,9 @@ type applicant struct {
 	id      int // the query of its request
 	verdict verdict
 	plain   bool
-	cuts    []int // where its request is cut into pieces
-	leaves  bool  // it resets the connection without waiting for the answer
+	blank   string // empty lines before its request
+	cuts    []int  // where its request is cut into pieces
+	leaves  bool   // it resets the connection without waiting for the answer
 }
 
 func drawApplicant(t *rapid.T, id int, verdicts ...verdict) applicant {
@@ -49,6 +50,7 @@ func drawApplicant(t *rapid.T, id int, verdicts ...verdict) applicant {
 		id:      id,
 		verdict: rapid.SampledFrom(verdicts).Draw(t, "verdict"),
 		plain:   rapid.IntRange(0, 3).Draw(t, "plain") == 0,
+		blank:   rapid.SampledFrom([]string{"", "\r\n", "\r\n\r\n"}).Draw(t, "blank"),
 		leaves:  rapid.IntRange(0, 3).Draw(t, "leaves") == 0,
 	}
 	a.cuts = rapid.SliceOfN(rapid.IntRange(1, len(a.request())-1), 0, 3).Draw(t, "cuts")
@@ -58,9 +60,9 @@ func drawApplicant(t *rapid.T, id int, verdicts ...verdict) applicant {
 func (a applicant) request() string {
 	target := fmt.Sprint(a.verdict, "?", a.id)
 	if a.plain {
-		return "GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n"
+		return a.blank + "GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n"
 	}
-	return wstest.Request(target)
+	return a.blank + wstest.Request(target)
 }
 
 // apply sends the request, and returns the status of the answer, 0 for none, and whether more than one came. An

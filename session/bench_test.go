@@ -2,6 +2,8 @@ package session_test
 
 import (
 	"bytes"
+	"io"
+	"strings"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -62,6 +64,27 @@ func TestEchoAllocatesNothing(t *testing.T) {
 				t.Errorf("%v allocations a message", n)
 			}
 		})
+	}
+}
+
+// A string is sent as it lies.
+func TestSendTextAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	cfg, opened := opener()
+	_, addr := wstest.Serve(t, cfg)
+	c := wstest.Dial(t, addr, "/")
+	s, text, got := <-opened, strings.Repeat("x", 1000), make([]byte, 1004)
+	if n := testing.AllocsPerRun(500, func() {
+		if err := s.SendText(text); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull(c.Reader, got); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations a message", n)
 	}
 }
 

@@ -22,9 +22,9 @@ var (
 	ErrBroken = errors.New("session: connection broken")
 )
 
-// ErrTerminated is the error that the log gives for a connection that Session.Terminate has ended.
+// errTerminated is the error that the log gives for a connection that Session.Terminate has ended.
 // No ErrorHandler gets it.
-var ErrTerminated = errors.New("session: terminated")
+var errTerminated = errors.New("session: terminated")
 
 // beginClose sends our Close frame, unless either side has begun before.
 func (s Session) beginClose(code wsproto.StatusCode, reason string) error {

@@ -77,7 +77,7 @@ func (e events) Notice(poll *netpoll.Turn, why netpoll.Reason) {
 // noticeSession is for a client that has been upgraded.
 func (t *turn) noticeSession(why netpoll.Reason) {
 	if t.rec.flags.Load()&flagTerminate != 0 {
-		t.cutOff(ErrTerminated)
+		t.cutOff(errTerminated)
 		return
 	}
 	if why&netpoll.HangUp != 0 {

@@ -37,12 +37,18 @@ func (u *Upgrade) Query() url.Values { return u.Request.Query() }
 // HTTPRequest returns the request as net/http has it, for code that takes an *http.Request: cookies,
 // tokens, sessions. Each call makes a copy, which may be kept. Behind Server.ServeHTTP it is a copy of
 // the request that ServeHTTP was called with. Its context has that request's values and ends with
-// u.Context. Otherwise its context is u.Context.
+// u.Context. Otherwise its context is u.Context. Its path values are those of Route.Path, beside those
+// that the request had.
 //
 // Errors: those of http.ReadRequest.
 func (u *Upgrade) HTTPRequest() (*http.Request, error) {
 	if u.http != nil {
-		return u.http.WithContext(valuesOf{u.Context, u.http.Context()}), nil
+		r := u.http.Clone(valuesOf{u.Context, u.http.Context()})
+		u.Request.PathValues().All(func(name, value string) bool {
+			r.SetPathValue(name, value)
+			return true
+		})
+		return r, nil
 	}
 	r, err := u.Request.HTTPRequest()
 	if err != nil {

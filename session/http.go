@@ -32,7 +32,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refusal == nil {
 		return
 	}
-	s.stats.handshake(refusal.Status)
+	defer s.refused(r, refusal)
 	if refusal.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter()))
 	}
@@ -96,7 +96,7 @@ func (s *Server) refuseHijacked(nc net.Conn, r *http.Request) {
 	} else {
 		refusal = errNoSocket
 	}
-	s.stats.handshake(refusal.Status)
+	defer s.refused(r, refusal)
 	_ = nc.SetDeadline(time.Now().Add(time.Second)) // a socket that nothing has been written to takes this
 	_, _ = nc.Write(wsproto.AppendRefusal(nil, refusal, options))
 }

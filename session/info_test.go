@@ -85,6 +85,9 @@ func TestUsers(t *testing.T) {
 		t.Errorf("a user is a channel with %d members", n)
 	}
 	_ = ss[1].SetUser("")
+	if st := srv.Stats().Channels; st.Users != 2 || st.UserSessions != 3 || st.Channels != 0 || st.Subscriptions != 0 {
+		t.Errorf("stats %+v, want 2 users with 3 sessions, and no channels", st)
+	}
 	if got, err := srv.SendUser("ann", textMessage("for ann")); got != (session.Published{Sequence: 1, Reached: 2}) || err != nil {
 		t.Errorf("SendUser: %+v, %v, want number 1, 2 reached", got, err)
 	}

@@ -77,6 +77,9 @@ func (ms *memberships) owned(c conn, f func(rec *record) error) error {
 
 // leaveAll ends all memberships of a session that is over. It expects the lock.
 func (ms *memberships) leaveAll(c conn, rec *record) {
+	if rec.subs == 0 {
+		return
+	}
 	if ms.presence != nil {
 		name := ms.name(c)
 		for channel := range ms.channels.Names(rec.subs) {

@@ -14,6 +14,8 @@ type (
 	SocketOptions = netpoll.SocketOptions
 	// ListenConfig says where and how to listen.
 	ListenConfig = netpoll.ListenConfig
+	// Histogram counts observations by their size, see Stats.
+	Histogram = netpoll.Histogram
 	// Policy says what happens to a message that does not fit into a client's outbound queue.
 	Policy = netpoll.Policy
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
+	"unsafe"
 
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
@@ -45,8 +46,10 @@ func (s Session) send(op Opcode, p []byte, key uint64) error {
 	return nil
 }
 
-// SendText sends a text message, see Send.
-func (s Session) SendText(text string) error { return s.Send(OpText, []byte(text)) }
+// SendText sends a text message, see Send. It does not copy text before that.
+func (s Session) SendText(text string) error {
+	return s.Send(OpText, unsafe.Slice(unsafe.StringData(text), len(text))) // Send only reads it
+}
 
 // SendBinary sends a binary message, see Send.
 func (s Session) SendBinary(p []byte) error { return s.Send(OpBinary, p) }

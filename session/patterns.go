@@ -40,7 +40,8 @@ type patternRoute struct {
 }
 
 // newPatterns compiles the patterns of routes. The error joins one for each pattern that is
-// malformed, can never match, stands twice, or conflicts with an earlier one.
+// malformed, can never match, stands twice, or conflicts with an earlier one. Where patterns are not
+// supported at all, there are none.
 func newPatterns(routes []Route) (*patterns, error) {
 	if !muxHasWildcards() {
 		return nil, errors.New("session: GODEBUG=httpmuxgo121=1 changes how patterns match, and is not supported")

@@ -326,7 +326,7 @@ func likeServeMux(t *rapid.T) {
 // that match something else.
 func TestPatternsOldMux(t *testing.T) {
 	if os.Getenv("GODEBUG") == "httpmuxgo121=1" {
-		if _, err := newPatterns(routesOf("/chat")); err == nil || !strings.Contains(err.Error(), "httpmuxgo121") {
+		if _, err := NewServer(Config{Routes: routesOf("/chat")}); err == nil || !strings.Contains(err.Error(), "httpmuxgo121") {
 			t.Errorf("error %v, want one that names httpmuxgo121", err)
 		}
 		return

@@ -55,17 +55,19 @@ func (a admission) pend(r *request) (*pendingRequest, bool) {
 // otherwise.
 func newPendingRequest(r *request, pt *partial, bufs *buffers) (*pendingRequest, error) {
 	p := &pendingRequest{request: *r, bufs: bufs, cancel: func() {}}
-	if pt != nil {
+	head := r.Head()
+	if pt != nil { // r is a view into its bytes, which an empty line may precede
 		p.head, pt.head = pt.head, nil
 	} else {
-		head, err := bufs.Grow(nil, len(r.Head()))
+		own, err := bufs.Grow(nil, len(head))
 		if err != nil {
 			return nil, err
 		}
-		p.head = append(head, r.Head()...)
+		p.head = append(own, head...)
+		head = p.head
 	}
 	r.holds = false // p does
-	r.CopyTo(&p.own, p.head)
+	r.CopyTo(&p.own, head)
 	p.Request = &p.own
 	return p, nil
 }

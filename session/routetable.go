@@ -228,6 +228,9 @@ func compileRoutes(routes []Route, fragmentRate int) (list []*route, p *patterns
 		return nil, nil, fmt.Errorf("session: more than %d routes", maxRoutes)
 	}
 	p, err = newPatterns(routes)
+	if p == nil {
+		return nil, nil, err
+	}
 	for i := range routes {
 		r, e := newRoute(routes[i], fragmentRate)
 		r.wildcards, r.ownPath = p.routes[i].wildcards, p.routes[i].ownPath

@@ -2,7 +2,6 @@ package session
 
 import (
 	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"wsgateway/internal/counter"
@@ -38,7 +37,7 @@ type stats struct {
 	text, binary counter.Sharded // sent
 	handshakes   [600]atomic.Uint64
 	upgrades     counter.Histogram
-	closes       counter.Labelled
+	closes       [closeClasses][3]atomic.Uint64 // by Initiator
 	slow         counter.Labelled
 	evictions    counter.Labelled
 	pings        atomic.Uint64 // sent to silent clients
@@ -67,27 +66,47 @@ func (s *stats) handshake(status int) {
 }
 
 func (s *stats) notifyClosed(code wsproto.StatusCode, by Initiator) {
-	s.closes.Inc(codeLabel(code) + " " + by.String())
+	s.closes[closeClass(code)][by].Add(1)
 }
 
-// codeLabel names a status code for counting. Codes that clients may choose freely are put
-// together, so that no client can fill the memory of whoever keeps the counts.
-func codeLabel(code wsproto.StatusCode) string {
+// The codes that ends of sessions are counted by: 1000 to 1015 each, and three classes. Codes that clients
+// may choose freely are put together, so that no client can fill the memory of whoever keeps the counts.
+const (
+	closeClassOther = 16 + iota
+	closeClass3xxx
+	closeClass4xxx
+	closeClasses
+)
+
+func closeClass(code wsproto.StatusCode) int {
 	switch {
 	case code >= 4000:
-		return "4xxx"
+		return closeClass4xxx
 	case code >= 3000:
-		return "3xxx"
-	default:
-		return strconv.Itoa(int(code))
+		return closeClass3xxx
+	case code >= 1000 && code < 1000+closeClassOther:
+		return int(code) - 1000
 	}
+	return closeClassOther
+}
+
+func closeLabel(class int) string {
+	switch class {
+	case closeClassOther:
+		return "other"
+	case closeClass3xxx:
+		return "3xxx"
+	case closeClass4xxx:
+		return "4xxx"
+	}
+	return strconv.Itoa(1000 + class)
 }
 
 var upgradeBounds = []float64{250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5}
 
 // CloseCount says how often sessions ended with one code by one side.
 type CloseCount struct {
-	Code      string // the number, or "3xxx", "4xxx"
+	Code      string // the number, or "3xxx", "4xxx", "other"
 	Initiator string
 	Count     uint64
 }
@@ -104,7 +123,7 @@ type Stats struct {
 	RouteTablesLimit int    // MaxRouteTables
 
 	Handshakes       map[string]uint64 // by HTTP status, "aborted" for clients that left before
-	HandshakeSeconds counter.HistogramSnapshot
+	HandshakeSeconds Histogram
 
 	ReceivedText, ReceivedBinary uint64 // messages
 	SentText, SentBinary         uint64 // messages accepted for sending
@@ -129,10 +148,14 @@ type Stats struct {
 	Channels ChannelStats
 }
 
-// ChannelStats are the gauges and counters of channels.
+// ChannelStats are the gauges and counters of channels and users. Publications are those to channels, to
+// users and to all.
 type ChannelStats struct {
 	Channels      int // that have members
-	Subscriptions int // memberships of all sessions
+	Subscriptions int // memberships of all sessions in them
+
+	Users        int // that have open sessions, see Session.SetUser
+	UserSessions int // sessions that have a user
 
 	Publications      uint64 // taken
 	Refused           uint64 // refused with ErrBusy
@@ -162,10 +185,13 @@ type DeflateStats struct {
 // Stats returns a snapshot. Its parts are read one after the other.
 func (s *Server) Stats() Stats {
 	st := Stats{
-		Stats:         s.reactor.Stats(),
-		Sessions:      int(s.open.Load()),
-		Draining:      s.draining.Load(),
-		Handshakes:    make(map[string]uint64),
+		Stats:      s.reactor.Stats(),
+		Sessions:   int(s.open.Load()),
+		Draining:   s.draining.Load(),
+		Handshakes: make(map[string]uint64),
+
+		HandshakeSeconds: netpoll.NewHistogram(upgradeBounds),
+
 		SentText:      s.stats.text.Load(),
 		SentBinary:    s.stats.binary.Load(),
 		PingsSent:     s.stats.pings.Load(),
@@ -180,7 +206,7 @@ func (s *Server) Stats() Stats {
 	}
 	st.RouteGeneration, st.RouteTables = s.table.routes.stats()
 	st.RouteTablesLimit = MaxRouteTables
-	s.stats.upgrades.Snapshot(upgradeBounds, &st.HandshakeSeconds)
+	st.HandshakeSeconds.Sum = s.stats.upgrades.AddTo(st.HandshakeSeconds.Counts)
 	for status := range s.stats.handshakes {
 		if n := s.stats.handshakes[status].Load(); n > 0 {
 			name := strconv.Itoa(status)
@@ -190,9 +216,12 @@ func (s *Server) Stats() Stats {
 			st.Handshakes[name] = n
 		}
 	}
-	for key, n := range s.stats.closes.Load() {
-		code, by, _ := strings.Cut(key, " ")
-		st.Closes = append(st.Closes, CloseCount{code, by, n})
+	for class := range s.stats.closes {
+		for by := range s.stats.closes[class] {
+			if n := s.stats.closes[class][by].Load(); n > 0 {
+				st.Closes = append(st.Closes, CloseCount{closeLabel(class), Initiator(by).String(), n})
+			}
+		}
 	}
 	for _, w := range s.workers {
 		st.ReceivedText += w.stats.text.Load()
@@ -206,8 +235,6 @@ func (s *Server) Stats() Stats {
 	st.Blocking, st.BlockingRoutes = s.blockingStats()
 	h := s.memberships.hub.Stats()
 	st.Channels = ChannelStats{
-		Channels:          h.Channels,
-		Subscriptions:     h.Subscriptions,
 		Publications:      h.Published,
 		Refused:           h.Refused,
 		Waiting:           h.Waiting,
@@ -217,6 +244,8 @@ func (s *Server) Stats() Stats {
 		Delivered:         h.Delivered,
 		Missed:            h.Missed,
 	}
+	st.Channels.Channels, st.Channels.Subscriptions = s.memberships.channels.Used()
+	st.Channels.Users, st.Channels.UserSessions = s.memberships.users.Used()
 	if p := s.memberships.presence; p != nil {
 		p.mu.Lock()
 		st.Channels.Untold = p.dropped

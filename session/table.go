@@ -21,7 +21,7 @@ type sessionTable struct {
 	details  *slab.Pool[atomic.Pointer[details]]
 
 	// locks guard the details and the flags of open sessions, by index. The end of a session marks it
-	// before it takes its lock.
+	// under its lock.
 	locks [256]sync.Mutex
 }
 

@@ -65,21 +65,11 @@ func (h *Histogram) Observe(bounds []float64, nanoseconds int64, n uint64) {
 	h.sum.Add(uint64(max(0, nanoseconds)) * n)
 }
 
-// Snapshot adds the counts to s.
-func (h *Histogram) Snapshot(bounds []float64, s *HistogramSnapshot) {
-	if s.Bounds == nil {
-		s.Bounds, s.Counts = bounds, make([]uint64, len(bounds)+1)
+// AddTo adds the observations up to each bound, and those above all of them, to counts. It returns the sum of
+// all, in seconds.
+func (h *Histogram) AddTo(counts []uint64) (sum float64) {
+	for i := range counts {
+		counts[i] += h.counts[i].Load()
 	}
-	for i := range s.Counts {
-		s.Counts[i] += h.counts[i].Load()
-	}
-	s.Sum += float64(h.sum.Load()) / 1e9
-}
-
-// HistogramSnapshot holds the observations up to each bound, not cumulated; the last count
-// is of those above all bounds.
-type HistogramSnapshot struct {
-	Bounds []float64 // seconds
-	Counts []uint64  // len(Bounds)+1
-	Sum    float64   // seconds
+	return float64(h.sum.Load()) / 1e9
 }

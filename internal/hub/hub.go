@@ -170,8 +170,8 @@ func (h *Hub) checkIdle() {
 
 // Stats are gauges and counters of a hub.
 type Stats struct {
-	Channels      int // that exist, of all registries
-	Subscriptions int // memberships
+	Channels      int // that exist, of all registries; see Registry.Used
+	Subscriptions int // memberships, of all registries
 
 	Waiting           int   // publications in the queues
 	WaitingLimit      int   // its bound

@@ -23,12 +23,7 @@ func (r *Registry) Publish(channel string, msg Message, except []Member) (sequen
 	}
 	if ch.spread.Load() == nil || ch.count.Load() <= smallLen {
 		var done bool
-		if sequence, reached, done = h.publishAtOnce(ch, msg, except); done {
-			h.published.Add(shard, 1)
-			h.end(shard)
-			if ch.count.Load() == 0 {
-				r.settle(ch)
-			}
+		if sequence, reached, done = r.publishAtOnce(ch, msg, except); done {
 			return sequence, reached, nil
 		}
 	}
@@ -39,16 +34,28 @@ func (r *Registry) Publish(channel string, msg Message, except []Member) (sequen
 	return p.sequence, int(ch.count.Load()), nil
 }
 
-// publishAtOnce reports false if the publication has to be queued. Deferred is what must happen although
-// Deliver panics.
-func (h *Hub) publishAtOnce(ch *channel, msg Message, except []Member) (sequence uint64, reached int, done bool) {
+// publishAtOnce reports false if the publication has to be queued. Otherwise it ends its flight. Deferred is
+// what must happen although Deliver panics.
+func (r *Registry) publishAtOnce(ch *channel, msg Message, except []Member) (sequence uint64, reached int, done bool) {
+	h, shard := r.hub, ch.ref.index()
 	ch.order.Lock()
-	defer ch.order.Unlock()
+	defer func() {
+		ch.order.Unlock()
+		if !done {
+			return
+		}
+		h.end(shard)
+		if ch.count.Load() == 0 {
+			r.settle(ch)
+		}
+	}()
 	var members [smallLen]Member
 	to, sequence, ok := ch.next(members[:0])
 	if !ok {
 		return 0, 0, false
 	}
+	done = true
+	h.published.Add(shard, 1)
 	return sequence, h.deliver(to, msg, except), true
 }
 

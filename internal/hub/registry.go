@@ -16,8 +16,10 @@ type Registry struct {
 }
 
 type registryShard struct {
-	mu sync.RWMutex
-	m  map[string]*channel
+	mu          sync.RWMutex
+	m           map[string]*channel
+	occupied    int // channels that have members
+	memberships int
 }
 
 // Occupied is told of the first member that comes to a channel (true) and of the last one that leaves it
@@ -183,6 +185,18 @@ func (r *Registry) Channels() iter.Seq2[string, int] {
 	}
 }
 
+// Used returns how many channels have members, and how many memberships there are.
+func (r *Registry) Used() (channels, memberships int) {
+	for i := range r.shards {
+		sh := &r.shards[i]
+		sh.mu.RLock()
+		channels += sh.occupied
+		memberships += sh.memberships
+		sh.mu.RUnlock()
+	}
+	return channels, memberships
+}
+
 func (r *Registry) shard(channel string) *registryShard {
 	return &r.shards[maphash.String(r.seed, channel)%uint64(len(r.shards))]
 }
@@ -220,7 +234,12 @@ func (r *Registry) enter(sh *registryShard, name string) *channel {
 		r.hub.channels.At(i).Store(ch)
 		sh.m[name] = ch
 	}
-	if ch.count.Add(1) == 1 && r.occupied != nil {
+	sh.memberships++
+	if ch.count.Add(1) > 1 {
+		return ch
+	}
+	sh.occupied++
+	if r.occupied != nil {
 		r.occupied(name, true)
 	}
 	return ch
@@ -230,9 +249,11 @@ func (r *Registry) enter(sh *registryShard, name string) *channel {
 func (r *Registry) exit(sh *registryShard, ch *channel) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.memberships--
 	if ch.count.Add(-1) > 0 {
 		return
 	}
+	sh.occupied--
 	if r.occupied != nil {
 		r.occupied(ch.name, false)
 	}

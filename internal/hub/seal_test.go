@@ -152,3 +152,38 @@ func TestCloseWhilePublishing(t *testing.T) {
 		}
 	}
 }
+
+// A panic of Deliver is its caller's affair. The hub goes on: the channel can be used and can end, and Drain
+// does not wait for the publication.
+func TestPanicOfDeliver(t *testing.T) {
+	fail := true
+	h := start(t, func(hub.Member, hub.Message) bool {
+		if fail {
+			panic("asked to")
+		}
+		return true
+	})
+	r := h.NewRegistry(nil)
+	subs := make([]hub.Subscriptions, 2)
+	join(t, r, "c", subs)
+	func() {
+		defer func() { _ = recover() }()
+		_, _, _ = r.Publish("c", note{}, nil)
+		t.Error("Publish returned, want the panic")
+	}()
+	fail = false
+	if seq, reached, err := r.Publish("c", note{}, nil); seq != 2 || reached != 2 || err != nil {
+		t.Errorf("Publish: %d, %d, %v, want 2, 2, nil", seq, reached, err)
+	}
+	for i := range subs {
+		h.LeaveAll(number(i), &subs[i])
+	}
+	if n := h.Stats().Channels; n != 0 {
+		t.Errorf("%d channels are left, want 0", n)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), waits.Patience)
+	defer cancel()
+	if err := h.Drain(ctx); err != nil {
+		t.Errorf("Drain: %v, want nil", err)
+	}
+}
