@@ -299,7 +299,7 @@ func (w *watcher) checkEnd() {
 		w.fault("%d panics counted, want %d", got, w.panics.sum())
 	}
 	if st.Conns != 0 || st.Sessions != 0 || st.QueueBytes != 0 || st.QueueMessages != 0 || st.InboundBytes != 0 ||
-		st.Channels.Channels != 0 || st.Channels.Subscriptions != 0 || st.Deflate.Sessions != 0 {
+		st.Channels.Channels != 0 || st.Channels.Subscriptions != 0 || st.Channels.Users != 0 || st.Channels.UserSessions != 0 || st.Deflate.Sessions != 0 {
 		w.fault("something is left: %+v", st)
 	}
 }

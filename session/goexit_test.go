@@ -85,7 +85,7 @@ func TestGoexitLeavesNothing(t *testing.T) {
 				tt.end(c)
 				waits.Receive(t, closed, "the call of OnClose")
 				waits.Becomes(t, func() int { return srv.Stats().Conns }, 0, "open connections")
-				if st := srv.Stats(); st.Sessions != 0 || st.Channels.Subscriptions != 0 || srv.MemberCount("room") != 0 {
+				if st := srv.Stats(); st.Sessions != 0 || st.Channels.Subscriptions != 0 || st.Channels.UserSessions != 0 || srv.MemberCount("room") != 0 {
 					t.Fatalf("%d sessions, %d subscriptions, %d members are left", st.Sessions, st.Channels.Subscriptions, srv.MemberCount("room"))
 				}
 			}

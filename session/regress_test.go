@@ -1,13 +1,17 @@
 package session_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -76,53 +80,61 @@ func TestSendingIsOverInOnClose(t *testing.T) {
 // What counts is the pause, however long the message has been going on, and however the frames fall into the
 // reads.
 func TestStallTimeoutIsForPauses(t *testing.T) {
+	t.Parallel()
 	cfg := oneRoute(session.Echo{})
-	cfg.StallTimeout, cfg.MinRate = 600*time.Millisecond, 1
-	_, addr := wstest.Serve(t, cfg)
-	c := wstest.Dial(t, addr, "/")
-	tick := time.NewTicker(300 * time.Millisecond)
-	defer tick.Stop()
+	cfg.StallTimeout, cfg.MinRate, cfg.PingInterval = 10*time.Second, 1, time.Hour
+	s := pausing(t, cfg)
 
-	// A fragment every 0.3 s, cut in the middle of the next one's header.
-	first := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, []byte("a"))))
-	next := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, false, []byte("a"))))
+	// A fragment every 9 s, cut in the middle of the next one's header.
+	first := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, []byte("aaaaaaaaaa"))))
+	next := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, false, []byte("aaaaaaaaaa"))))
 	last := ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, true, []byte("z"))))
-	stream := append([]byte(nil), first...)
-	const fragments = 6
-	for range fragments {
-		stream = append(stream, next...)
+	const fragments = 5
+	stream := slices.Concat(first, bytes.Repeat(next, fragments), last)
+	s.write(stream[:len(first)+3])
+	for p := stream[len(first)+3:]; len(p) > 0; p = p[min(len(next), len(p)):] {
+		s.Pass(t, 9*time.Second)
+		s.write(p[:min(len(next), len(p))])
 	}
-	stream = append(stream, last...)
-	for p := stream; len(p) > 0; {
-		n := min(len(next), len(p))
-		if len(p) == len(stream) {
-			n = len(first) + 3
-		}
-		if _, err := c.Write(p[:n]); err != nil {
-			t.Fatal(err)
-		}
-		p = p[n:]
-		<-tick.C
-	}
-	c.Want(ws.OpText, strings.Repeat("a", fragments+1)+"z")
+	s.WantText(strings.Repeat("a", 10*(fragments+1)) + "z")
 
-	// Whole messages every 0.3 s, each read ending inside the next one.
+	// Whole messages every 9 s, each read ending inside the next one.
 	message := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte("m"))))
-	stream = []byte(strings.Repeat(string(message), 6))
-	for p := stream; len(p) > 0; {
-		n := min(len(message), len(p))
-		if len(p) == len(stream) {
-			n = 3
-		}
-		if _, err := c.Write(p[:n]); err != nil {
-			t.Fatal(err)
-		}
-		p = p[n:]
-		<-tick.C
+	stream = bytes.Repeat(message, 3)
+	s.write(stream[:3])
+	for p := stream[3:]; len(p) > 0; p = p[min(len(message), len(p)):] {
+		s.Pass(t, 9*time.Second)
+		s.write(p[:min(len(message), len(p))])
 	}
-	for range 6 {
-		c.Want(ws.OpText, "m")
+	for range 3 {
+		s.WantText("m")
 	}
+}
+
+// pauser is a client that lets time pass between what it sends.
+type pauser struct {
+	*wstest.Client
+	*session.Clock
+	srv  *session.Server
+	sent uint64
+}
+
+// pausing starts a server, and connects a client to it.
+func pausing(t *testing.T, cfg session.Config) *pauser {
+	t.Helper()
+	srv := wstest.New(t, cfg)
+	p := &pauser{srv: srv, Clock: session.UseClock(srv)}
+	p.Client = wstest.Dial(t, wstest.Start(t, srv, "127.0.0.1:0"), "/")
+	p.sent = srv.Stats().ReadBytes
+	return p
+}
+
+// write sends bytes, and waits until the server has read them.
+func (p *pauser) write(b []byte) {
+	p.Helper()
+	p.SendBytes(b)
+	p.sent += uint64(len(b))
+	waits.Becomes(p, func() uint64 { return p.srv.Stats().ReadBytes }, p.sent, "bytes that the server has read")
 }
 
 // What is received fast does not buy time for a stall afterwards.
@@ -146,37 +158,27 @@ func TestStallAfterFastStart(t *testing.T) {
 // A client that keeps reading, slowly, and answers pings is alive, although the gateway does not
 // read it while so much waits for it.
 func TestBackPressureIsNoSilence(t *testing.T) {
+	t.Parallel()
 	opened := make(chan session.Session, 1)
 	e := make(ends, 1)
 	cfg := oneRoute(session.HandlerFuncs{
 		Open:  func(s session.Session, _ *wsproto.Request) { opened <- s },
 		Close: func(_ session.Session, c session.CloseInfo) { e <- c },
 	})
-	cfg.PingInterval, cfg.PingTimeout = 300*time.Millisecond, 300*time.Millisecond
+	cfg.PingInterval, cfg.PingTimeout = 10*time.Second, 10*time.Second
 	cfg.Reactor.QueueBytes = 64 << 20
-	_, addr := wstest.Serve(t, cfg)
-	c := wstest.Dial(t, addr, "/")
-	s := <-opened
-	const size = 12 << 20
+	p := pausing(t, cfg)
+	s := waits.Receive(t, opened, "the session")
+	const size, step = 24 << 20, 3 << 20
 	if err := s.SendBinary(make([]byte, size)); err != nil {
 		t.Fatal(err)
 	}
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	pong := ws.MustCompileFrame(ws.MaskFrame(ws.NewPongFrame(nil)))
-	buf := make([]byte, 512<<10)
-	for read := 0; read < size; {
-		n, err := c.Reader.Read(buf)
-		if err != nil {
-			t.Fatalf("after %d bytes: %v", read, err)
+	for read := 0; read < size; read += step {
+		p.Pass(t, 8*time.Second)
+		if n, err := io.CopyN(io.Discard, p.Reader, step); err != nil {
+			t.Fatalf("after %d bytes: %v", read+int(n), err)
 		}
-		read += n
-		if read%(512<<10) < n {
-			<-tick.C
-			if _, err := c.Write(pong); err != nil {
-				t.Fatal(err)
-			}
-		}
+		p.Send(ws.NewPongFrame(nil))
 	}
 	select {
 	case end := <-e:

@@ -94,51 +94,34 @@ func TestTimeouts(t *testing.T) {
 // A message may take longer than the timeout as long as bytes keep coming at MinRate, and a
 // client that answers pings may be silent for ever.
 func TestSlowButAlive(t *testing.T) {
+	t.Parallel()
 	cfg := oneRoute(session.Echo{})
-	cfg.StallTimeout, cfg.MinRate = time.Second, 100
-	cfg.PingInterval, cfg.PingTimeout = 500*time.Millisecond, 500*time.Millisecond
-	_, addr := wstest.Serve(t, cfg)
-	c := wstest.Dial(t, addr, "/")
-	payload := make([]byte, 2000)
-	frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame(payload)))
-	pings := 0
-	done := make(chan error, 1)
-	go func() {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for p := frame; len(p) > 0; {
-			<-tick.C
-			n := min(80, len(p))
-			if _, err := c.Write(p[:n]); err != nil {
-				done <- err
-				return
-			}
-			p = p[n:]
+	cfg.StallTimeout, cfg.MinRate = 10*time.Second, 100
+	cfg.PingInterval, cfg.PingTimeout = 5*time.Second, 5*time.Second
+	p := pausing(t, cfg)
+	const piece, pieces = 1000, 6
+	frame := ws.MustCompileFrame(ws.MaskFrame(ws.NewBinaryFrame(make([]byte, piece*pieces))))
+	for rest := frame; len(rest) > 0; rest = rest[min(piece, len(rest)):] {
+		p.write(rest[:min(piece, len(rest))])
+		if len(rest) > piece {
+			p.Pass(t, 9*time.Second)
 		}
-		done <- nil
-	}()
-	f := c.Read()
-	for f.Header.OpCode == ws.OpPing { // the machine stood still; bytes that follow answer it
-		f = c.Read()
 	}
-	if f.Header.OpCode != ws.OpBinary || len(f.Payload) != len(payload) {
-		t.Fatalf("opcode %v, %d bytes", f.Header.OpCode, len(f.Payload))
+	f := p.Read()
+	for f.Header.OpCode == ws.OpPing { // bytes that follow answer it
+		f = p.Read()
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
+	if f.Header.OpCode != ws.OpBinary || len(f.Payload) != piece*pieces {
+		t.Fatalf("opcode %v, %d bytes, want the message", f.Header.OpCode, len(f.Payload))
 	}
-	for pings < 4 {
-		f := c.Read()
+	for range 4 {
+		p.Pass(t, 6*time.Second)
+		f := p.Read()
 		if f.Header.OpCode != ws.OpPing {
-			t.Fatalf("opcode %v", f.Header.OpCode)
+			t.Fatalf("opcode %v, want a ping", f.Header.OpCode)
 		}
-		pings++
-		c.Send(ws.NewPongFrame(f.Payload))
+		p.write(ws.MustCompileFrame(ws.MaskFrame(ws.NewPongFrame(f.Payload))))
 	}
-	c.SendText("alive")
-	for {
-		if f := c.Read(); f.Header.OpCode == ws.OpText {
-			break
-		}
-	}
+	p.SendText("alive")
+	p.WantText("alive")
 }

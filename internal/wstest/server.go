@@ -69,6 +69,7 @@ func closeEmpty(t testing.TB, s *session.Server) {
 		"messages in such queues":   st.QueueMessages,
 		"bytes of incomplete input": st.InboundBytes,
 		"subscriptions":             int64(st.Channels.Subscriptions),
+		"sessions of users":         int64(st.Channels.UserSessions),
 		"earlier route tables":      int64(st.RouteTables - 1),
 	} {
 		if n != 0 {
