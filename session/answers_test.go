@@ -1,11 +1,12 @@
 package session_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -23,9 +24,10 @@ const handshake = "GET /path HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgra
 
 // A route that takes too long to decide about a request is not the client's fault.
 func TestSlowUpgradeIsNotTheClients(t *testing.T) {
-	fails, asked, leave := make(chan session.Failure, 1), make(chan bool), make(chan bool)
-	srv, addr := wstest.Serve(t, session.Config{
-		HandshakeTimeout: time.Second,
+	fails, asked, leave := make(chan session.Failure, 1), make(chan struct{}), make(chan struct{})
+	defer close(leave)
+	srv := wstest.New(t, session.Config{
+		HandshakeTimeout: time.Minute,
 		OnFail: func(f session.Failure) {
 			if f.Request == nil || string(f.Request.Path) != "/path" {
 				t.Errorf("OnFail has the request %+v", f.Request)
@@ -33,19 +35,21 @@ func TestSlowUpgradeIsNotTheClients(t *testing.T) {
 			fails <- f
 		},
 		Routes: []session.Route{{Path: "/", Mode: session.MayBlock, Handler: session.Echo{}, OnUpgrade: func(*session.Upgrade) error {
-			asked <- true
+			close(asked)
 			<-leave
 			return nil
 		}}},
 	})
-	answer := make(chan string)
-	go func() { answer <- raw(t, addr, handshake) }()
-	<-asked
-	if got := <-answer; got != "HTTP/1.1 503 Service Unavailable" {
-		t.Errorf("answered with %q", got)
+	clock := session.UseClock(srv)
+	c := wstest.Connect(t, wstest.Start(t, srv, "127.0.0.1:0"))
+	fmt.Fprint(c, handshake)
+	waits.Receive(t, asked, "the call of OnUpgrade")
+	clock.Pass(t, time.Minute)
+	answer, err := io.ReadAll(c)
+	if line, _, _ := strings.Cut(string(answer), "\r\n"); line != "HTTP/1.1 503 Service Unavailable" || err != nil {
+		t.Errorf("answered with %q, %v", answer, err)
 	}
-	close(leave)
-	if f := <-fails; f.Status != http.StatusServiceUnavailable {
+	if f := waits.Receive(t, fails, "the call of OnFail"); f.Status != http.StatusServiceUnavailable {
 		t.Errorf("OnFail(%+v)", f)
 	}
 	if n := srv.Stats().Evictions["handshake_timeout"]; n != 0 {
@@ -74,26 +78,22 @@ func TestWrongHeaderIsLogged(t *testing.T) {
 
 // A HEAD request whose handler ends the goroutine has no effect on the answer to another client.
 func TestHeadIsForgotten(t *testing.T) {
-	_, addr := wstest.Serve(t, session.Config{
-		HandshakeTimeout: time.Second,
+	srv := wstest.New(t, session.Config{
+		HandshakeTimeout: time.Minute,
 		Reactor:          netpoll.Config{Workers: 1, InlineBatch: netpoll.NoInline},
 		Routes:           []session.Route{{Path: "/", Mode: session.NeverBlocks, HTTP: func(*wsproto.Request) *wsproto.Response { runtime.Goexit(); return nil }}},
 	})
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	clock := session.UseClock(srv)
+	addr := wstest.Start(t, srv, "127.0.0.1:0")
+	c := wstest.Connect(t, addr)
 	fmt.Fprint(c, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
-	if n, err := c.Read(make([]byte, 1)); err == nil {
-		t.Fatalf("%d bytes instead of a reset", n)
+	if n, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("%d bytes and %v instead of a reset", n, err)
 	}
-	other, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
+	other := wstest.Connect(t, addr)
 	fmt.Fprint(other, "GET / HTTP/1.1\r\nHo") // and nothing more: nobody knows its method when it is refused
+	waits.Eventually(t, func() bool { return srv.Stats().InboundBytes > 0 }, "the server has the beginning of the request")
+	clock.Pass(t, time.Minute)
 	answer, err := io.ReadAll(other)
 	if head, body, _ := strings.Cut(string(answer), "\r\n\r\n"); !strings.HasPrefix(head, "HTTP/1.1 408 ") || body == "" || err != nil {
 		t.Errorf("answered with %q, %v", answer, err)

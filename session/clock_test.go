@@ -13,8 +13,9 @@ import (
 // is the transport below the sessions, the reactor but for its clock. The sweeper goes on as usual.
 type Clock struct {
 	transport
-	mu     sync.Mutex // the sweeper and tests advance the time
-	sweeps atomic.Int64
+	mu      sync.Mutex // the sweeper and tests advance the time
+	sweeps  atomic.Int64
+	stopped atomic.Bool
 }
 
 // UseClock gives a server that has not been started a Clock.
@@ -24,8 +25,17 @@ func UseClock(s *Server) *Clock {
 	return k
 }
 
-// Advance lets time go by.
+// Stop has the time stand still, but for Pass.
+func (k *Clock) Stop() { k.stopped.Store(true) }
+
+// Advance is the sweeper's.
 func (k *Clock) Advance(d time.Duration) {
+	if !k.stopped.Load() {
+		k.advance(d)
+	}
+}
+
+func (k *Clock) advance(d time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.transport.Advance(d)
@@ -41,7 +51,7 @@ func (k *Clock) Sweep(part, parts int) {
 // it finds what the first has brought about.
 func (k *Clock) Pass(t testing.TB, d time.Duration) {
 	t.Helper()
-	k.Advance(d)
+	k.advance(d)
 	n := k.sweeps.Load() + 2*sweepParts + 1
 	waits.Eventually(t, func() bool { return k.sweeps.Load() >= n }, "the sweeper has looked at all clients twice")
 }

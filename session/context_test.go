@@ -3,7 +3,6 @@ package session_test
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 	"time"
 
@@ -48,9 +47,9 @@ func TestContextOfBlockingCall(t *testing.T) {
 			}}}})
 			c := wstest.Dial(t, addr, "/")
 			c.SendText("x")
-			<-began
+			waits.Receive(t, began, "the call of OnMessage")
 			leave(c)
-			ended(t, <-returned)
+			ended(t, waits.Receive(t, returned, "the end of OnMessage"))
 			closed.want(t, session.CloseInfo{Code: session.StatusAbnormal})
 		})
 	}
@@ -65,7 +64,7 @@ func TestContextEndsWithSession(t *testing.T) {
 			Close: func(s session.Session, _ session.CloseInfo) { closed <- s.Context().Err() },
 		}}}})
 	c := wstest.Dial(t, addr, "/")
-	s := <-opened
+	s := waits.Receive(t, opened, "the call of OnOpen")
 	ctx := s.Context()
 	if again := s.Context(); ctx.Err() != nil || again != ctx {
 		t.Errorf("of an open session: %v, the same again: %v; want nil, true", ctx.Err(), again == ctx)
@@ -75,39 +74,9 @@ func TestContextEndsWithSession(t *testing.T) {
 	}
 	c.Close()
 	ended(t, ctx)
-	if err := <-closed; err == nil {
+	if err := waits.Receive(t, closed, "the call of OnClose"); err == nil {
 		t.Error("in OnClose the context has not ended")
 	}
 	ended(t, s.Context())
 	ended(t, session.Session{}.Context())
-}
-
-// The context of a decision ends when nobody waits for it any more.
-func TestContextOfUpgrade(t *testing.T) {
-	asked, returned := make(chan struct{}), make(chan error, 1)
-	_, addr := wstest.Serve(t, session.Config{HandshakeTimeout: time.Minute, Routes: []session.Route{{
-		Path: "/", Handler: session.Echo{},
-		OnUpgrade: func(u *session.Upgrade) error {
-			close(asked)
-			select {
-			case <-u.Context.Done():
-			case <-time.After(waits.Patience):
-			}
-			returned <- u.Context.Err()
-			return nil
-		},
-	}}})
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte("GET / HTTP/1.1\r\n" + upgradeFields + "\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	<-asked
-	c.Close()
-	if err := <-returned; err == nil {
-		t.Error("the client was gone, and the context had not ended within 30 s")
-	}
 }
