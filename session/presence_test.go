@@ -25,13 +25,13 @@ func TestOnMembership(t *testing.T) {
 		}
 		changes <- c
 	}
-	cfg.MembershipInterval = 200 * time.Millisecond
+	cfg.MembershipInterval = time.Hour // the test says when it is over
 	srv, addr := wstest.Serve(t, cfg)
 	var clients []*wstest.Client
 	var ss []session.Session
 	for range 3 {
 		clients = append(clients, wstest.Dial(t, addr, "/"))
-		ss = append(ss, <-opened)
+		ss = append(ss, waits.Receive(t, opened, "the call of OnOpen"))
 	}
 	check := func(err error) {
 		t.Helper()
@@ -54,6 +54,7 @@ func TestOnMembership(t *testing.T) {
 	check(ss[2].Join("room"))
 	check(ss[2].Join("room"))
 	ss[2].Leave("room")
+	session.TellMembership(srv)
 	want(session.MembershipChange{Channel: "room", Joined: []string{ss[0].ID(), "bob"}, Members: 2})
 
 	// bob comes back with another session before anybody notices: nobody is told.
@@ -63,15 +64,19 @@ func TestOnMembership(t *testing.T) {
 	check(ss[2].Join("room"))
 	check(ss[0].Join("panic"))
 	check(ss[0].Join("other"))
+	session.TellMembership(srv)
 	want(session.MembershipChange{Channel: "other", Joined: []string{ss[0].ID()}, Members: 1})
-	waits.Becomes(t, func() uint64 { return srv.Stats().HandlerPanics }, 1, "panics of handlers")
+	if n := srv.Stats().HandlerPanics; n != 1 {
+		t.Errorf("%d panics of OnMembership are counted, want 1", n)
+	}
 
 	id := ss[0].ID()
 	clients[0].Close()
+	waits.Becomes(t, func() int { return srv.MemberCount("other") }, 0, "members of other")
+	session.TellMembership(srv)
 	got := map[string]bool{}
 	for range 2 { // and the channel "panic"
-		c := <-changes
-		got[fmt.Sprint(c)] = true
+		got[fmt.Sprint(waits.Receive(t, changes, "the changes of two channels"))] = true
 	}
 	for _, c := range []session.MembershipChange{
 		{Channel: "room", Left: []string{id}, Members: 1}, {Channel: "other", Left: []string{id}},
@@ -84,28 +89,18 @@ func TestOnMembership(t *testing.T) {
 
 // However many come, the list has an end.
 func TestOnMembershipIsBounded(t *testing.T) {
-	var mu sync.Mutex
-	named, more := 0, 0
-	opened := make(chan session.Session, 1)
-	cfg := oneRoute(session.HandlerFuncs{Open: func(s session.Session, _ *wsproto.Request) { opened <- s }})
-	cfg.OnMembership = func(c session.MembershipChange) {
-		mu.Lock()
-		defer mu.Unlock()
-		if n := len(c.Joined) + len(c.Left); n > session.MaxChangedMembers {
-			t.Errorf("%d named", n)
-		}
-		named, more = named+len(c.Joined), more+c.More
+	const more = 50
+	cfg, opened := opener()
+	changes := make(chan session.MembershipChange, 1)
+	cfg.OnMembership = func(c session.MembershipChange) { changes <- c }
+	cfg.MembershipInterval = time.Hour // the test says when it is over
+	srv, addr := wstest.Serve(t, cfg)
+	members(t, srv, addr, "crowd", session.MaxChangedMembers+more, opened)
+	session.TellMembership(srv)
+	c := waits.Receive(t, changes, "the change")
+	if len(c.Joined) != session.MaxChangedMembers || c.More != more || c.Members != session.MaxChangedMembers+more {
+		t.Errorf("%d are named and %d not, of %d members, want %d and %d", len(c.Joined), c.More, c.Members, session.MaxChangedMembers, more)
 	}
-	const sessions = session.MaxChangedMembers + 50
-	cfg.MembershipInterval = time.Second
-	_, addr := wstest.Serve(t, cfg)
-	for range sessions {
-		wstest.Dial(t, addr, "/")
-		if err := (<-opened).Join("crowd"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	waits.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return named+more == sessions }, "every session has been told of")
 }
 
 // Who is named otherwise leaves under the old name and joins under the new one, so that whoever keeps a
@@ -139,7 +134,7 @@ func TestOnMembershipAddsUp(t *testing.T) {
 	var ss []session.Session
 	for range 3 {
 		clients = append(clients, wstest.Dial(t, addr, "/"))
-		s := <-opened
+		s := waits.Receive(t, opened, "the call of OnOpen")
 		if err := s.Join("room"); err != nil {
 			t.Fatal(err)
 		}
@@ -187,10 +182,10 @@ func TestOnMembershipThatHangs(t *testing.T) {
 	cfg.OnMembership = func(session.MembershipChange) { once.Do(func() { close(stuck) }); <-release }
 	srv, addr := wstest.Serve(t, cfg)
 	wstest.Dial(t, addr, "/")
-	if err := (<-opened).Join("room"); err != nil {
+	if err := waits.Receive(t, opened, "the call of OnOpen").Join("room"); err != nil {
 		t.Fatal(err)
 	}
-	<-stuck
+	waits.Receive(t, stuck, "the call of OnMembership")
 	if err := srv.Close(); !errors.Is(err, session.ErrHandlerStuck) {
 		t.Errorf("Close: %v", err)
 	}
