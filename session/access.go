@@ -115,3 +115,6 @@ func (s Session) Logger() *slog.Logger {
 
 // LogValue implements slog.LogValuer: a session is logged as its id.
 func (s Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }
+
+// MarshalText implements encoding.TextMarshaler: a session is its id in JSON.
+func (s Session) MarshalText() ([]byte, error) { return []byte(s.ID()), nil }

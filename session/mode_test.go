@@ -6,6 +6,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -127,16 +128,20 @@ func TestUpgradeModeNeverBlocks(t *testing.T) {
 	}
 }
 
-// Enumerations are words in JSON logs.
-func TestEnumsInJSON(t *testing.T) {
+// Enumerations are words in JSON logs, and sessions are their ids.
+func TestWordsInJSON(t *testing.T) {
+	cfg, opened := opener()
+	_, addr := wstest.Serve(t, cfg)
+	wstest.Dial(t, addr, "/")
+	s := waits.Receive(t, opened, "the session")
 	got, err := json.Marshal([]any{
 		session.NeverBlocks, session.UpgradeMayBlock, session.CloseSlow, session.DropOldest,
-		session.DropNewest, session.KeepLatest, session.OpText, session.ByServer,
+		session.DropNewest, session.KeepLatest, session.OpText, session.ByServer, s,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `["NeverBlocks","UpgradeMayBlock","CloseSlow","DropOldest","DropNewest","KeepLatest","text","server"]`
+	want := `["NeverBlocks","UpgradeMayBlock","CloseSlow","DropOldest","DropNewest","KeepLatest","text","server","` + s.ID() + `"]`
 	if string(got) != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
