@@ -20,3 +20,15 @@ func DetailsInUse(s *Server) int { return s.table.details.Used() }
 
 // Held reports whether a turn of the session has stopped reading.
 func Held(s Session) bool { return s.srv.table.record(s.c).flags.Load()&flagHeld != 0 }
+
+// CallsUnderWay returns how many calls of handlers run, as the watchdog sees it.
+func CallsUnderWay(s *Server) int {
+	n := 0
+	for _, w := range s.workers {
+		n += int(w.watch.calls.Load() & 1)
+	}
+	for _, p := range s.calls.all() {
+		n += p.Stats().Busy
+	}
+	return n
+}
