@@ -87,19 +87,29 @@ func TestOnMembership(t *testing.T) {
 	}
 }
 
-// However many come, the list has an end.
+// However many come, the list has an end: of many members, and of one with many sessions.
 func TestOnMembershipIsBounded(t *testing.T) {
-	const more = 50
-	cfg, opened := opener()
-	changes := make(chan session.MembershipChange, 1)
-	cfg.OnMembership = func(c session.MembershipChange) { changes <- c }
-	cfg.MembershipInterval = time.Hour // the test says when it is over
-	srv, addr := wstest.Serve(t, cfg)
-	members(t, srv, addr, "crowd", session.MaxChangedMembers+more, opened)
-	session.TellMembership(srv)
-	c := waits.Receive(t, changes, "the change")
-	if len(c.Joined) != session.MaxChangedMembers || c.More != more || c.Members != session.MaxChangedMembers+more {
-		t.Errorf("%d are named and %d not, of %d members, want %d and %d", len(c.Joined), c.More, c.Members, session.MaxChangedMembers, more)
+	const named, more = session.MaxChangedMembers, 50
+	for name, user := range map[string]string{"many members": "", "one member": "ann"} {
+		t.Run(name, func(t *testing.T) {
+			cfg, opened := opener()
+			changes := make(chan session.MembershipChange, 1)
+			cfg.OnMembership = func(c session.MembershipChange) { changes <- c }
+			cfg.MembershipInterval = time.Hour // the test says when it is over
+			srv, addr := wstest.Serve(t, cfg)
+			for range named + more {
+				wstest.Dial(t, addr, "/")
+				s := waits.Receive(t, opened, "the call of OnOpen")
+				if err := errors.Join(s.SetUser(user), s.Join("crowd")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			session.TellMembership(srv)
+			c := waits.Receive(t, changes, "the change")
+			if len(c.Joined) != named || c.More != more || c.Members != named+more {
+				t.Errorf("%d are named and %d not, of %d members, want %d and %d", len(c.Joined), c.More, c.Members, named, more)
+			}
+		})
 	}
 }
 
