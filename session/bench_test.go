@@ -8,6 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -75,7 +76,7 @@ func TestSendTextAllocatesNothing(t *testing.T) {
 	cfg, opened := opener()
 	_, addr := wstest.Serve(t, cfg)
 	c := wstest.Dial(t, addr, "/")
-	s, text, got := <-opened, strings.Repeat("x", 1000), make([]byte, 1004)
+	s, text, got := waits.Receive(t, opened, "the call of OnOpen"), strings.Repeat("x", 1000), make([]byte, 1004)
 	if n := testing.AllocsPerRun(500, func() {
 		if err := s.SendText(text); err != nil {
 			t.Error(err)

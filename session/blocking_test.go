@@ -45,16 +45,15 @@ func TestBlockingHandler(t *testing.T) {
 		a.SendText(fmt.Sprint("slow ", i))
 	}
 	for i := range 5 {
-		if got := <-enter; got != fmt.Sprint("slow ", i) {
+		if got := waits.Receive(t, enter, "the call of OnMessage"); got != fmt.Sprint("slow ", i) {
 			t.Fatalf("message %d is %q", i, got)
 		}
 		b.SendText("quick")
 		b.Want(ws.OpText, "quick")
 		echo.SendText("hello")
 		echo.Want(ws.OpText, "hello")
-		if st := srv.Stats().Blocking; st.Busy != 1 || st.Size != 4 {
-			t.Errorf("%+v", st)
-		}
+		// The quick call may return only after its answer has come.
+		waits.Becomes(t, func() session.BlockingStats { return srv.Stats().Blocking }, session.BlockingStats{Busy: 1, Size: 4}, "the pool")
 		select {
 		case got := <-enter:
 			t.Fatalf("%q was delivered while another call ran", got)
@@ -158,7 +157,7 @@ func TestBlockingOrder(t *testing.T) {
 	// The connection ends before the calls have been made.
 	waits.Becomes(t, func() int { return srv.Stats().Conns }, 0, "open connections")
 	close(gate)
-	<-closed
+	waits.Receive(t, closed, "the call of OnClose")
 	want := []string{"open me", "text", "binary b", "ping veto", "ping p", "pong q", "error true", "close 1006"}
 	mu.Lock()
 	defer mu.Unlock()
@@ -285,21 +284,21 @@ func TestCloseBesideHandlers(t *testing.T) {
 			other := wstest.Dial(t, addr.String(), "/")
 			c := wstest.Dial(t, addr.String(), "/")
 			c.SendText("close")
-			<-entered
+			waits.Receive(t, entered, "the call of OnMessage")
 			if err := srv.Close(); !errors.Is(err, session.ErrHandlerStuck) {
 				t.Errorf("Close: %v", err)
 			}
 			if n, err := other.Reader.Read(make([]byte, 1)); err == nil {
 				t.Errorf("a session that nobody serves is still open, and sent %d bytes", n)
 			}
-			first := <-done
+			first := waits.Receive(t, done, "the call of OnClose")
 			select {
 			case <-done:
 				t.Error("OnClose was called while OnMessage ran")
 			default:
 			}
 			close(gate)
-			if <-done == first {
+			if waits.Receive(t, done, "the second call of OnClose") == first {
 				t.Error("OnClose was called twice")
 			}
 		})
@@ -343,7 +342,7 @@ func TestGoexit(t *testing.T) {
 					}
 					c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(1011, "")))
 				}
-				if info := <-closed; info.Code != 1011 && info.Code != 1006 {
+				if info := waits.Receive(t, closed, "the call of OnClose"); info.Code != 1011 && info.Code != 1006 {
 					t.Errorf("%+v", info)
 				}
 				c.Close()
@@ -393,12 +392,12 @@ func TestBlockingValueOfBrokenSession(t *testing.T) {
 		Close: func(s session.Session, _ session.CloseInfo) { value <- s.Value() },
 	}))
 	c := wstest.Dial(t, addr, "/")
-	s := <-enter
+	s := waits.Receive(t, enter, "the call of OnOpen")
 	_ = c.Conn.(*net.TCPConn).SetLinger(0)
 	c.Close()
 	waits.Eventually(t, func() bool { return !s.IsAvailable() && srv.Stats().Sessions == 0 }, "the session has ended and is not counted")
 	leave <- struct{}{}
-	if got := <-value; got != "kept" {
+	if got := waits.Receive(t, value, "the call of OnClose"); got != "kept" {
 		t.Errorf("OnClose finds %v", got)
 	}
 	waits.Becomes(t, func() any { return s.Value() }, nil, "the value of the session")
@@ -425,15 +424,15 @@ func TestNoBlockingCallAfterClose(t *testing.T) {
 		Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
 	}}}})
 	holder := wstest.Dial(t, addr, "/")
-	<-opened
+	waits.Receive(t, opened, "the call of OnOpen")
 	late := map[*wstest.Client]ws.Frame{}
 	sessions := map[*wstest.Client]session.Session{}
 	for _, f := range []ws.Frame{ws.NewTextFrame([]byte("late")), ws.NewPingFrame(nil)} {
 		c := wstest.Dial(t, addr, "/")
-		late[c], sessions[c] = f, <-opened
+		late[c], sessions[c] = f, waits.Receive(t, opened, "the call of OnOpen")
 	}
 	holder.SendText("hold up")
-	<-entered // the one goroutine of the pool is busy
+	waits.Receive(t, entered, "the call of OnMessage") // the one goroutine of the pool is busy
 	for c, f := range late {
 		c.Send(f)
 	}

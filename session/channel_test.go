@@ -25,7 +25,7 @@ func members(t *testing.T, srv *session.Server, addr, channel string, n int, ope
 	t.Helper()
 	for range n {
 		cs = append(cs, wstest.Dial(t, addr, "/"))
-		s := <-opened
+		s := waits.Receive(t, opened, "the call of OnOpen")
 		if err := s.Join(channel); err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestChannelNames(t *testing.T) {
 	cfg.SessionChannels = 3
 	srv, addr := wstest.Serve(t, cfg)
 	wstest.Dial(t, addr, "/")
-	s := <-opened
+	s := waits.Receive(t, opened, "the call of OnOpen")
 	for _, name := range []string{"", strings.Repeat("x", session.MaxChannelName+1), "a\u0085b", "a\x00b", "a\nb", "\x7f", "\xff"} {
 		if err := s.Join(name); !errors.Is(err, session.ErrChannelName) {
 			t.Errorf("Join(%q): %v", name, err)
@@ -193,7 +193,7 @@ func TestChannelChurn(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		c := wstest.Dial(t, addr, "/")
-		s := <-opened
+		s := waits.Receive(t, opened, "the call of OnOpen")
 		all.Go(func() {
 			for i := range 500 {
 				_ = s.Join(fmt.Sprint("c", i%7))

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
@@ -69,16 +70,16 @@ func TestCloseFrameWhenBothBegin(t *testing.T) {
 	}
 	c, r := connected(t, addr.String())
 	defer c.Close()
-	ses := <-opened
+	ses := waits.Receive(t, opened, "the call of OnOpen")
 	closed := make(chan error, 1)
 	go func() { closed <- ses.Close(4000, "late") }()
-	<-h.entered
+	waits.Receive(t, h.entered, "the first Close frame")
 	_, _ = c.Write([]byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}) // Close 1000
-	if info := <-ended; info != (CloseInfo{Code: 4000, Initiator: ByServer, Clean: true}) {
+	if info := waits.Receive(t, ended, "the call of OnClose"); info != (CloseInfo{Code: 4000, Initiator: ByServer, Clean: true}) {
 		t.Errorf("OnClose(%+v)", info)
 	}
 	close(h.leave)
-	if err := <-closed; err != nil {
+	if err := waits.Receive(t, closed, "the end of Close"); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 	if got, err := io.ReadAll(r); string(got) != "\x88\x02\x0f\xa0" || err != nil {

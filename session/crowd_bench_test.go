@@ -186,7 +186,7 @@ func newCrowd(b *testing.B, network string, n int) *crowd {
 	})
 	c.answer()
 	for range n {
-		c.sessions = append(c.sessions, <-opened)
+		c.sessions = append(c.sessions, waits.Receive(b, opened, "the call of OnOpen"))
 	}
 	c.fds = accepted(b, strings.TrimPrefix(addr, "unix:"))
 	if len(c.fds) != n {

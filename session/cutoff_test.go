@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 	"wsgateway/wsproto"
 )
@@ -51,7 +52,7 @@ func narrowClient(t *testing.T, cfg Config, size int) (*Server, net.Conn, *Clock
 	if err != nil || br != nil {
 		t.Fatal("handshake: ", br, err)
 	}
-	if err := (<-opened).SendBinary(make([]byte, size)); err != nil {
+	if err := waits.Receive(t, opened, "the call of OnOpen").SendBinary(make([]byte, size)); err != nil {
 		t.Fatal(err)
 	}
 	return s, c, clock
@@ -92,7 +93,7 @@ func TestSlowReaderIsAlive(t *testing.T) {
 			if _, err := io.Copy(io.Discard, c); err != nil {
 				t.Error(err)
 			}
-			if err := <-ended; err != nil {
+			if err := waits.Receive(t, ended, "the end of Shutdown"); err != nil {
 				t.Errorf("Shutdown: %v; evicted: %v", err, s.Stats().Evictions)
 			}
 		})

@@ -37,7 +37,7 @@ func TestTooSlowSeesNoGap(t *testing.T) {
 					cfg.Reactor.WriteStall = 20 * time.Millisecond
 				}
 				c := dialUnix(t, cfg) // its buffer is small
-				s := <-opened
+				s := waits.Receive(t, opened, "the call of OnOpen")
 				p := make([]byte, 2000)
 				for n := uint32(1); why == "queue full" || s.BufferedAmount() < 100_000; n++ {
 					binary.BigEndian.PutUint32(p, n)
@@ -45,7 +45,7 @@ func TestTooSlowSeesNoGap(t *testing.T) {
 						break
 					}
 				}
-				if err := <-faults; !errors.Is(err, session.ErrTooSlow) {
+				if err := waits.Receive(t, faults, "the call of OnError"); !errors.Is(err, session.ErrTooSlow) {
 					t.Errorf("OnError(%v)", err)
 				}
 				for last := uint32(0); ; last++ {
@@ -73,7 +73,7 @@ func TestFloodAfterClose(t *testing.T) {
 	cfg.Reactor.CloseTimeout = timeout
 	srv, addr := wstest.Serve(t, cfg)
 	c := wstest.Dial(t, addr, "/")
-	s := <-opened
+	s := waits.Receive(t, opened, "the call of OnOpen")
 	begin := srv.Now()
 	if err := s.Close(4000, ""); err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestLargestSettings(t *testing.T) {
 	cfg.Reactor.WriteStall = math.MaxInt64
 	srv, addr := wstest.Serve(t, cfg)
 	c := wstest.Dial(t, addr, "/")
-	s := <-opened
+	s := waits.Receive(t, opened, "the call of OnOpen")
 	if err := errors.Join(s.SetUser("u"), s.Join("a"), s.Join("b")); err != nil {
 		t.Error(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -96,8 +97,8 @@ func TestFarewell(t *testing.T) {
 				c.Send(f) // the answer
 			}
 			c.WantEOF()
-			<-done
-			if info := <-ended; info.Code != tt.code {
+			waits.Receive(t, done, "the end of the test case")
+			if info := waits.Receive(t, ended, "the call of OnClose"); info.Code != tt.code {
 				t.Errorf("OnClose(%+v)", info)
 			}
 			want := uint64(0)
@@ -124,7 +125,7 @@ func TestFarewellGoexit(t *testing.T) {
 		Farewell: func(session.Session, wsproto.StatusCode, string) []byte { runtime.Goexit(); return nil },
 	}}})
 	c := wstest.Dial(t, addr, "/")
-	s := <-opened
+	s := waits.Receive(t, opened, "the call of OnOpen")
 	go s.Close(4000, "")
 	f := c.Read()
 	if got, _ := ws.ParseCloseFrameDataUnsafe(f.Payload); f.Header.OpCode != ws.OpClose || got != 4000 {

@@ -73,7 +73,7 @@ func TestGoexitLeavesNothing(t *testing.T) {
 			srv, addr := wstest.Serve(t, cfg)
 			for range 3 {
 				c := wstest.Dial(t, addr, "/")
-				s := <-opened
+				s := waits.Receive(t, opened, "the call of OnOpen")
 				if s.Value() != nil || s.User() != "" || len(s.Channels()) > 0 {
 					t.Fatalf("a new client has the value %v, the user %q and is in %q", s.Value(), s.User(), s.Channels())
 				}
@@ -129,7 +129,7 @@ func TestGoexitInMidMessage(t *testing.T) {
 		}
 	}
 	_, _ = b.Write(half[8:])
-	if m := <-got; m != "whole" {
+	if m := waits.Receive(t, got, "the message"); m != "whole" {
 		t.Errorf("%q", m)
 	}
 	c := wstest.Dial(t, addr, "/")
@@ -166,7 +166,7 @@ func TestGoexitOnMembership(t *testing.T) {
 	cfg.OnMembership = func(c session.MembershipChange) { told <- c; runtime.Goexit() }
 	srv, addr := wstest.Serve(t, cfg)
 	wstest.Dial(t, addr, "/")
-	s := <-opened
+	s := waits.Receive(t, opened, "the call of OnOpen")
 	for i, channels := range [][]string{{"a"}, {"b", "c", "d"}} {
 		for _, channel := range channels {
 			if err := s.Join(channel); err != nil {

@@ -203,7 +203,7 @@ func TestServeHTTPContext(t *testing.T) {
 	}))
 	defer web.Close()
 	wstest.Dial(t, web.Listener.Addr().String(), "/") // 101
-	r := <-deciding
+	r := waits.Receive(t, deciding, "the request")
 	if user := r.Context().Value(userKey{}); user != "alice" {
 		t.Errorf("user %v in the context, want alice", user)
 	}

@@ -209,7 +209,7 @@ func TestHTTPRequest(t *testing.T) {
 		},
 	}}})
 	c := wstest.Dial(t, addr, "/?token=abc")
-	r := <-got
+	r := waits.Receive(t, got, "the call of OnUpgrade")
 	if r == nil || r.URL.Query().Get("token") != "abc" || r.RemoteAddr != c.LocalAddr().String() || r.Context() == context.Background() {
 		t.Errorf("request %+v, want the token, the address %s and the upgrade's context", r, c.LocalAddr())
 	}

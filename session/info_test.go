@@ -33,8 +33,8 @@ func TestRetainedRequest(t *testing.T) {
 	c := wstest.DialWith(t, addr, "/room/1?a=b", ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{
 		"Origin": {"https://a.com"}, "Cookie": {`x=1; prefs={"a":1}; y=2`, "loose; z=3;"}, "X-List": {"a", "b"}, "User-Agent": {"test"},
 	})})
-	s := <-opened
-	if agent := <-agents; agent != "test" {
+	s := waits.Receive(t, opened, "the call of OnOpen")
+	if agent := waits.Receive(t, agents, "the call of OnOpen"); agent != "test" {
 		t.Errorf("OnOpen sees User-Agent %q", agent)
 	}
 	for name, want := range map[string]string{"origin": "https://a.com", "Cookie": `x=1; prefs={"a":1}; y=2; loose; z=3;`, "x-list": "a, b", "User-Agent": ""} {
@@ -70,7 +70,7 @@ func TestUsers(t *testing.T) {
 	var ss []session.Session
 	for range 4 {
 		cs = append(cs, wstest.Dial(t, addr, "/"))
-		ss = append(ss, <-opened)
+		ss = append(ss, waits.Receive(t, opened, "the call of OnOpen"))
 	}
 	for i, id := range []string{"ann", "ann", "bob", "bob"} {
 		if err := ss[i].SetUser(id); err != nil {
@@ -132,7 +132,7 @@ func TestHooks(t *testing.T) {
 	_, addr := wstest.Serve(t, oneRoute(h))
 	want := func(w string) {
 		t.Helper()
-		if got := <-events; !strings.HasPrefix(got, w) {
+		if got := waits.Receive(t, events, w); !strings.HasPrefix(got, w) {
 			t.Fatalf("%q, want %q", got, w)
 		}
 	}
@@ -189,10 +189,10 @@ func TestRequestInOnOpen(t *testing.T) {
 	for range 5 {
 		connected := make(chan error, 1)
 		go func() { connected <- connect("ws://"+addr+"/first", strings.Repeat("A", 40)) }()
-		if got := <-agents; got != strings.Repeat("A", 40) {
+		if got := waits.Receive(t, agents, "the call of OnOpen"); got != strings.Repeat("A", 40) {
 			t.Errorf("another client's request: %q", got)
 		}
-		if err := <-connected; err != nil {
+		if err := waits.Receive(t, connected, "the end of the handshake"); err != nil {
 			t.Fatal(err)
 		}
 	}

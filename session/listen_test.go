@@ -74,7 +74,7 @@ func TestServe(t *testing.T) {
 		}
 		peer.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, "")))
 	}
-	if err := <-ended; err != nil {
+	if err := waits.Receive(t, ended, "the end of Shutdown"); err != nil {
 		t.Errorf("Shutdown returned %v, want nil", err)
 	}
 	if err := s.Serve(listener(t)); err == nil {
@@ -112,7 +112,7 @@ func TestListenAndServe(t *testing.T) {
 	}
 
 	_, refused := serving(t, func(s *session.Server) error { return s.ListenAndServe("256.0.0.1:0") })
-	if err := <-refused; err == nil || errors.Is(err, session.ErrServerClosed) {
+	if err := waits.Receive(t, refused, "the end of ListenAndServe"); err == nil || errors.Is(err, session.ErrServerClosed) {
 		t.Errorf("an address that does not exist: %v, want the system's error", err)
 	}
 }

@@ -143,11 +143,14 @@ func TestAccessLog(t *testing.T) {
 	c.Send(ws.NewCloseFrame(ws.NewCloseFrameBody(4003, "enough")))
 	ends.want(t, session.CloseInfo{Code: 4003, Reason: "enough", Initiator: session.ByClient, Clean: true})
 	request(t, addr, "GET /nowhere", upgradeFields)
-	if f := <-fails; f.Status != 404 || !errors.Is(f.Err, wsproto.ErrNotFound) || !f.RemoteAddr.IsValid() || <-paths != "/nowhere" {
+	if f := waits.Receive(t, fails, "the call of OnFail"); f.Status != 404 || !errors.Is(f.Err, wsproto.ErrNotFound) || !f.RemoteAddr.IsValid() {
 		t.Errorf("%+v", f)
 	}
+	if path := waits.Receive(t, paths, "the path of the request"); path != "/nowhere" {
+		t.Errorf("OnFail has a request for %q, want /nowhere", path)
+	}
 	request(t, addr, "GET / nonsense", upgradeFields)
-	if f := <-fails; f.Status != 400 || f.Err == nil || len(paths) > 0 {
+	if f := waits.Receive(t, fails, "the call of OnFail"); f.Status != 400 || f.Err == nil || len(paths) > 0 {
 		t.Errorf("%+v", f)
 	}
 	for _, want := range []string{
@@ -174,7 +177,7 @@ func TestSessionLogger(t *testing.T) {
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	_, addr := wstest.Serve(t, cfg)
 	wstest.Dial(t, addr, "/")
-	if id := <-ids; !strings.Contains(log.String(), "session="+id+" other="+id) {
+	if id := waits.Receive(t, ids, "the call of OnOpen"); !strings.Contains(log.String(), "session="+id+" other="+id) {
 		t.Error(log.String())
 	}
 }

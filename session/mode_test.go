@@ -36,7 +36,7 @@ func TestModeDefaultMayBlock(t *testing.T) {
 	for range 3 {
 		c := wstest.Dial(t, addr, "/stuck")
 		c.SendText("wait")
-		<-entered
+		waits.Receive(t, entered, "the call")
 	}
 	c := wstest.Dial(t, addr, "/echo")
 	c.SendText("hello")
@@ -55,7 +55,7 @@ func TestModePingNeedsNoCall(t *testing.T) {
 	idle.Want(ws.OpPong, "before")
 	c := wstest.Dial(t, addr, "/")
 	c.SendText("wait")
-	<-entered // the route's only call
+	waits.Receive(t, entered, "the call") // the route's only call
 	idle.Send(ws.NewPingFrame([]byte("ping")))
 	idle.Send(ws.NewPongFrame([]byte("pong")))
 	idle.Send(ws.NewPingFrame([]byte("again")))
@@ -80,10 +80,10 @@ func TestUpgradeModeMayBlock(t *testing.T) {
 			}}}
 			cfg.Reactor.Workers, cfg.Reactor.Loops = 1, 1
 			srv, addr := wstest.Serve(t, cfg)
-			done := make(chan *wstest.Client)
+			done := make(chan *wstest.Client, 3)
 			for range 3 {
 				go func() { done <- wstest.Dial(t, addr, "/slow") }()
-				<-entered
+				waits.Receive(t, entered, "the call")
 			}
 			c := wstest.Dial(t, addr, "/quick")
 			c.SendText("hello")
@@ -93,7 +93,7 @@ func TestUpgradeModeMayBlock(t *testing.T) {
 			}
 			close(leave)
 			for range 3 {
-				c := <-done
+				c := waits.Receive(t, done, "the end of a handshake")
 				c.SendText("late")
 				c.Want(ws.OpText, "late")
 			}
@@ -117,7 +117,7 @@ func TestUpgradeModeNeverBlocks(t *testing.T) {
 	defer close(leave)
 	c := wstest.Dial(t, addr, "/")
 	c.SendText("wait")
-	<-entered
+	waits.Receive(t, entered, "the call")
 	wstest.Dial(t, addr, "/") // answered, although OnOpen has to wait
 	if got := raw(t, addr, "GET /?no HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"); got != "HTTP/1.1 403 Forbidden" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -24,7 +25,7 @@ func policyServer(t *testing.T, r session.Route) (*session.Server, *wstest.Clien
 	cfg.Reactor.QueueMessages = 64
 	cfg.Reactor.QueueBytes = 4 << 20
 	srv, addr := wstest.Serve(t, cfg)
-	return srv, wstest.Dial(t, addr, "/"), <-opened
+	return srv, wstest.Dial(t, addr, "/"), waits.Receive(t, opened, "the call of OnOpen")
 }
 
 func tick(symbol, n int) string {
@@ -107,7 +108,7 @@ func TestPingWithoutRoom(t *testing.T) {
 	cfg.Reactor.WriteStall = time.Hour // by default it follows from the pings, and is shorter than this test
 	srv := wstest.New(t, cfg)
 	clock := session.UseClock(srv)
-	c, s := wstest.Dial(t, wstest.Start(t, srv, "127.0.0.1:0"), "/"), <-opened
+	c, s := wstest.Dial(t, wstest.Start(t, srv, "127.0.0.1:0"), "/"), waits.Receive(t, opened, "the call of OnOpen")
 	n := 0
 	full := func() bool {
 		n++
@@ -161,7 +162,7 @@ func TestPrepareRefuses(t *testing.T) {
 	cfg, opened := opener()
 	srv, addr := wstest.Serve(t, cfg)
 	c := wstest.Dial(t, addr, "/")
-	s := <-opened
+	s := waits.Receive(t, opened, "the call of OnOpen")
 	if err := errors.Join(s.Join("x"), s.SetUser("ann")); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -32,7 +33,7 @@ func TestNoMessageBehindOneRefused(t *testing.T) {
 	_, addr := wstest.Serve(t, cfg)
 	c := wstest.Dial(t, addr, "/")
 	c.SendText("go")
-	if _, err := io.CopyN(io.Discard, c.Reader, int64(<-unread)); err != nil {
+	if _, err := io.CopyN(io.Discard, c.Reader, int64(waits.Receive(t, unread, "the call of OnMessage"))); err != nil {
 		t.Fatal(err)
 	}
 	close(read) // the socket has room for all that waits

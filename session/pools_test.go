@@ -30,7 +30,7 @@ func TestStuckRoute(t *testing.T) {
 		held = append(held, c)
 	}
 	for range 2 {
-		<-entered
+		waits.Receive(t, entered, "the call of OnMessage")
 	}
 	waits.Becomes(t, func() int { return srv.Stats().Blocking.Waiting }, 2, "calls that wait")
 	for _, path := range []string{"/well/1", "/well/2", "/quick"} {

@@ -37,7 +37,7 @@ func TestPauseReading(t *testing.T) {
 		srv := wstest.New(t, cfg)
 		clock := session.UseClock(srv)
 		c := wstest.Dial(t, wstest.Start(t, srv, "127.0.0.1:0"), "/")
-		s := <-sessions
+		s := waits.Receive(t, sessions, "the call of OnOpen")
 		// All in one segment: what is behind the message that pauses is held back too.
 		batch := append(frames(1, func(int) ws.Frame { return ws.NewTextFrame([]byte("pause")) }),
 			frames(100, func(i int) ws.Frame { return ws.NewTextFrame([]byte(fmt.Sprint(i))) })...)
@@ -46,7 +46,7 @@ func TestPauseReading(t *testing.T) {
 		if _, err := c.Write(batch); err != nil {
 			t.Fatal(err)
 		}
-		if m := <-got; m != "pause" {
+		if m := waits.Receive(t, got, "a message"); m != "pause" {
 			t.Fatalf("%q", m)
 		}
 		// Longer than a frame may take: this time does not count.
@@ -58,7 +58,7 @@ func TestPauseReading(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range 100 {
-			if m := <-got; m != fmt.Sprint(i) {
+			if m := waits.Receive(t, got, "a message"); m != fmt.Sprint(i) {
 				t.Fatalf("%q, want %d", m, i)
 			}
 		}
@@ -115,7 +115,7 @@ func TestTerminate(t *testing.T) {
 		func(c *wstest.Client, s session.Session) { _ = s.PauseReading(); _ = s.Terminate() },
 	} {
 		c := wstest.Dial(t, addr, "/")
-		s := <-sessions
+		s := waits.Receive(t, sessions, "the call of OnOpen")
 		how(c, s)
 		if f, err := wstest.ReadFrame(c.Reader); err == nil {
 			t.Errorf("read %+v", f)
@@ -127,7 +127,7 @@ func TestTerminate(t *testing.T) {
 	}
 	// In a closing handshake that the client does not complete, too.
 	c := wstest.Dial(t, addr, "/")
-	s := <-sessions
+	s := waits.Receive(t, sessions, "the call of OnOpen")
 	if err := s.Close(4001, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestLatency(t *testing.T) {
 		Close: func(_ session.Session, c session.CloseInfo) { ended <- c },
 	}))
 	c := wstest.Dial(t, addr, "/")
-	s := <-sessions
+	s := waits.Receive(t, sessions, "the call of OnOpen")
 	if d := s.Latency(); d != 0 {
 		t.Errorf("%v before any ping", d)
 	}
@@ -193,7 +193,7 @@ func TestRate(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range n {
-				if m := <-got; m != fmt.Sprintf("%0100d", i) {
+				if m := waits.Receive(t, got, "a message"); m != fmt.Sprintf("%0100d", i) {
 					t.Fatalf("%q, want %d", m, i)
 				}
 			}
@@ -249,7 +249,7 @@ func TestResetWhilePaused(t *testing.T) {
 		cfg.PingInterval, cfg.PingTimeout = 200*time.Millisecond, time.Hour
 		_, addr := wstest.Serve(t, cfg)
 		c := wstest.Dial(t, addr, "/")
-		<-sessions
+		waits.Receive(t, sessions, "the call of OnOpen")
 		if abort {
 			_ = c.Conn.(*net.TCPConn).SetLinger(0)
 		}

@@ -28,7 +28,7 @@ func TestCloseFrameSurvivesTheQueue(t *testing.T) {
 	})
 	_, addr := wstest.Serve(t, cfg)
 	c := wstest.Dial(t, addr, "/")
-	s := <-opened
+	s := waits.Receive(t, opened, "the call of OnOpen")
 	for {
 		err := s.SendBinary(make([]byte, 64<<10))
 		if errors.Is(err, session.ErrQueueFull) {
@@ -50,7 +50,7 @@ func TestCloseFrameSurvivesTheQueue(t *testing.T) {
 		if code != 4000 && code != 1013 { // the overflow's own turn may have been first
 			t.Errorf("Close frame with %d", code)
 		}
-		if got := <-e; uint16(got.Code) != uint16(code) || got.Initiator != session.ByServer {
+		if got := waits.Receive(t, e, "the call of OnClose"); uint16(got.Code) != uint16(code) || got.Initiator != session.ByServer {
 			t.Errorf("the client read %d, OnClose got %+v", code, got)
 		}
 		return
@@ -70,7 +70,7 @@ func TestSendingIsOverInOnClose(t *testing.T) {
 				Close: func(s session.Session, _ session.CloseInfo) { late <- s.SendText("late") },
 			}))
 			end(wstest.Dial(t, addr, "/"))
-			if err := <-late; !errors.Is(err, session.ErrClosed) {
+			if err := waits.Receive(t, late, "the call of OnClose"); !errors.Is(err, session.ErrClosed) {
 				t.Errorf("Send in OnClose: %v", err)
 			}
 		})

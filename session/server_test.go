@@ -174,7 +174,7 @@ func TestServerCloses(t *testing.T) {
 		},
 	}))
 	c := wstest.Dial(t, addr, "/")
-	ses := <-opened
+	ses := waits.Receive(t, opened, "the call of OnOpen")
 	if again, ok := s.Lookup(ses.ID()); !ok || again != ses {
 		t.Fatal("Lookup does not find an open session")
 	}
@@ -284,7 +284,7 @@ func TestPathAndSubprotocol(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := <-opened; got != tt.want || hs.Protocol != tt.want.subprotocol {
+		if got := waits.Receive(t, opened, "the call of OnOpen"); got != tt.want || hs.Protocol != tt.want.subprotocol {
 			t.Errorf("%s: session has %v, client %q, want %v", tt.path, got, hs.Protocol, tt.want)
 		}
 		conn.Close()

@@ -220,9 +220,9 @@ func TestSendAllReachesEarlierRoutes(t *testing.T) {
 	gone.WantText("all")
 	other.WantText("all")
 	gone.Leave()
-	<-ends
+	waits.Receive(t, ends, "the call of OnClose")
 	old.Leave()
-	<-ends
+	waits.Receive(t, ends, "the call of OnClose")
 	wantTables(t, s, 1)
 	for _, path := range []string{"/gone", "/room/1", "/room/{y}"} {
 		if _, err := s.SendAll(path, session.Prepare(wsproto.OpText, nil)); !errors.Is(err, session.ErrNoRoute) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 )
@@ -61,7 +62,7 @@ func TestShutdownSendsWhatWasPublished(t *testing.T) {
 	}
 	sender.AnswerClose(session.StatusGoingAway)
 	reading.Wait()
-	if err := <-ended; err != nil {
+	if err := waits.Receive(t, ended, "the end of Shutdown"); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
 	for name, err := range map[string]error{

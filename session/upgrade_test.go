@@ -13,6 +13,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -149,7 +150,7 @@ func TestOnUpgrade(t *testing.T) {
 				t.Errorf("%s: subprotocol %q, want %q", c.target, got, c.chosen)
 			}
 			if res.StatusCode == 101 {
-				ses := <-opened
+				ses := waits.Receive(t, opened, "the call of OnOpen")
 				path, _, _ := strings.Cut(c.target, "?")
 				// The client has gone already; what is known of it is right, or it has ended.
 				if got := ses.Subprotocol(); got != c.chosen && got != "" {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"wsgateway/internal/waits"
 	"wsgateway/internal/wstest"
 	"wsgateway/session"
 	"wsgateway/wsproto"
@@ -26,7 +27,7 @@ func TestNotUTF8(t *testing.T) {
 		Open: func(s session.Session, _ *wsproto.Request) { opened <- s },
 	}}}})
 	c := wstest.Dial(t, addr, "/")
-	s := <-opened
+	s := waits.Receive(t, opened, "the call of OnOpen")
 	for name, send := range ways {
 		if err := send(s); !errors.Is(err, session.ErrNotUTF8) {
 			t.Errorf("%s of text that is no UTF-8 returned %v, want ErrNotUTF8", name, err)
