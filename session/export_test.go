@@ -1,6 +1,11 @@
 package session
 
-import "time"
+import (
+	"testing"
+	"time"
+
+	"wsgateway/internal/waits"
+)
 
 // Waiting returns how many publications have not been sent to all members yet. It is what Stats says,
 // without the cost of a snapshot.
@@ -8,6 +13,15 @@ func (s *Server) Waiting() int { return s.memberships.hub.Waiting() }
 
 // Now is the gateway's time.
 func (s *Server) Now() time.Duration { return time.Duration(s.tr.Now()) * time.Millisecond }
+
+// HoldMembership begins an interval of Config.MembershipInterval, in which TellMembership may be called. It is
+// for a server that has just been started.
+func HoldMembership(t testing.TB, s *Server) {
+	t.Helper()
+	some := s.memberships.presence.some
+	some <- struct{}{}
+	waits.Becomes(t, func() int { return len(some) }, 0, "signals of changes that have not been noticed")
+}
 
 // TellMembership has OnMembership told at once of what it would be told at the end of the interval.
 func TellMembership(s *Server) { s.memberships.presence.tellAll() }
