@@ -85,8 +85,8 @@ func New(cfg Config, h Handler) (*Reactor, error) {
 	}
 	r.inners.Store(int32(len(r.loops)) + 1)
 	r.acceptor.init(r)
-	for range cfg.Workers {
-		w := &worker{r: r, wake: make(chan struct{}, 1)}
+	for i := range cfg.Workers {
+		w := &worker{r: r, index: i, wake: make(chan struct{}, 1)}
 		r.pool.workers = append(r.pool.workers, w)
 		r.initTurn(&w.turn)
 		w.turn.makeBuffers()

@@ -58,9 +58,10 @@ const takeMax = 16
 
 // worker serves connections from its own list, and from the others' when that is empty.
 type worker struct {
-	r    *Reactor
-	turn Turn
-	wake chan struct{}
+	r     *Reactor
+	index int // in pool.workers
+	turn  Turn
+	wake  chan struct{}
 
 	mu       sync.Mutex
 	list     list
@@ -177,9 +178,9 @@ func (w *worker) run() {
 
 // fetch takes the next batch, the worker's own or another's.
 func (w *worker) fetch() bool {
-	n := w.take(w, w.batch[:])
-	for i := 1; n == 0 && i < len(w.r.pool.workers); i++ {
-		n = w.take(w.r.pool.workers[(int(w.turn.id)+i)%len(w.r.pool.workers)], w.batch[:])
+	n, all := 0, w.r.pool.workers
+	for i := 0; n == 0 && i < len(all); i++ {
+		n = w.take(all[(w.index+i)%len(all)], w.batch[:])
 	}
 	if n == 0 {
 		return false
