@@ -46,7 +46,11 @@ func (t *Turn) closing(why Reason) (more Reason) {
 	case s.oflags&oShut != 0 && s.drain == 0:
 		t.done = errFlushed
 	case why&Deadline != 0 && t.r.timers.overdue(t.c) >= 0:
-		if left := t.Progress(t.r.cfg.CloseTimeout); left > 0 {
+		left, known := t.Progress(t.r.cfg.CloseTimeout)
+		if !known {
+			left = t.r.cfg.CloseTimeout
+		}
+		if left > 0 {
 			t.r.timers.set(t.c, left)
 		} else {
 			t.done, t.rst = ErrCloseTimeout, s.queued.Load() > 0

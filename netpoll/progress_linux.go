@@ -13,26 +13,35 @@ import (
 var ErrUserTimeout = errors.New("netpoll: peer has not acknowledged what it was sent")
 
 // Progress tells whether the peer takes its output. It is for a caller that waits for an answer,
-// while megabytes may still be on their way to the peer in front of the question. It returns 0 if
-// the peer has taken nothing within d. Otherwise it returns how much of d is left since the peer
-// last took something: wait so long before asking again.
+// while megabytes may still be on their way to the peer in front of the question. left is 0 if the
+// peer has taken nothing within d. Otherwise it is how much of d is left since the peer last took
+// something: wait so long before asking again.
 //
 // The peer takes something when the socket takes queued bytes. It also does when it acknowledges
 // bytes between two calls of Progress, if other bytes are unacknowledged at one of the two calls.
 // (A peer that has acknowledged everything has got the question, and owes the answer.) The first
 // call has nothing to compare with. If output is unacknowledged then, it counts as progress if the
 // peer has acknowledged anything within d. After MarkProgress the next call is a second one.
-func (t *Turn) Progress(d time.Duration) (left time.Duration) {
+//
+// A unix socket does not tell when its peer last read, but only how much it has yet to read. So the
+// first call finds out nothing if output is unread and none is queued: known is false, and the
+// caller asks again after d. A later call sees progress only if less is unread than before. A peer
+// that is sent more than it reads soon has a queue, which then tells.
+func (t *Turn) Progress(d time.Duration) (left time.Duration, known bool) {
 	now := look(int(t.s.fd))
 	first, behind := t.s.oflags&oMarked == 0, t.s.oflags&oBehind != 0
 	before := t.mark(now)
-	if since, ok := t.queueMoved(); ok {
+	since, queued := t.queueMoved()
+	if queued {
 		left = max(0, d-since)
 	}
-	if first && now.unacked > 0 || !first && now.acked != before && (behind || now.unacked > 0) {
+	if first && !now.timed {
+		return left, queued || now.unacked == 0
+	}
+	if first && now.unacked > 0 || !first && int32(now.acked-before) > 0 && (behind || now.unacked > 0) {
 		left = max(left, d-now.since)
 	}
-	return left
+	return left, true
 }
 
 // MarkProgress starts the comparison: the next call of Progress counts what the peer takes from now
@@ -69,11 +78,13 @@ func (t *Turn) queueMoved() (since time.Duration, ok bool) {
 // acknowledgement is what a socket knows of its peer's.
 type acknowledgement struct {
 	unacked int           // bytes sent and not acknowledged, or not sent yet
-	acked   uint32        // grows with what is acknowledged
-	since   time.Duration // the last acknowledgement
+	acked   uint32        // grows with what is acknowledged; on a unix socket what we send lessens it
+	since   time.Duration // the last acknowledgement, if timed
+	timed   bool          // the socket tells when that was
 }
 
-// look asks a socket. A unix socket's peer acknowledges by reading.
+// look asks a socket. A unix socket's peer acknowledges by reading. What it has yet to read counts
+// with the kernel's bookkeeping (SIOCOUTQ, unix(7)).
 func look(fd int) (a acknowledgement) {
 	a.unacked, _ = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -82,7 +93,7 @@ func look(fd int) (a acknowledgement) {
 		return a
 	}
 	a.acked = uint32(info.Bytes_acked)
-	a.since = time.Duration(info.Last_ack_recv) * time.Millisecond
+	a.since, a.timed = time.Duration(info.Last_ack_recv)*time.Millisecond, true
 	return a
 }
 

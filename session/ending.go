@@ -68,19 +68,28 @@ func (a admission) drop() {
 }
 
 // silent ends the session of a client that has not answered a ping, unless it acknowledges what it
-// is sent: the ping may stand behind that.
+// is sent: the ping may stand behind that. If the socket cannot tell yet, the client gets as much
+// time again for its answer.
 func (t *turn) silent() {
-	if t.Progress(t.srv.cfg.PingTimeout) > 0 {
+	switch left, known := t.Progress(t.srv.cfg.PingTimeout); {
+	case !known:
+		t.srv.live.wait(t.c.Index(), t.now())
+	case left > 0:
 		t.srv.live.seen(t.c.Index(), t.now())
-		return
+	default:
+		t.evict("ping_timeout", ErrEvicted)
 	}
-	t.evict("ping_timeout", ErrEvicted)
 }
 
 // unanswered ends the session of a client that has not answered our Close frame, unless it
 // acknowledges what it is sent before it.
 func (t *turn) unanswered() {
-	if left := t.Progress(t.srv.reactor.CloseTimeout()); left > 0 {
+	d := t.srv.reactor.CloseTimeout()
+	left, known := t.Progress(d)
+	if !known {
+		left = d
+	}
+	if left > 0 {
 		t.SetDeadline(left)
 		return
 	}

@@ -16,7 +16,7 @@ import (
 // two for a million.
 type liveness struct {
 	lastSeen *slab.Array[atomic.Uint32] // ms of the gateway's time; 0: no open session; written by the owner
-	pinged   *slab.Array[atomic.Uint32] // ms, 0 for never; written by the sweeper, cleared by the owner
+	pinged   *slab.Array[atomic.Uint32] // ms, 0 for never; written by the sweeper, cleared or moved on by the owner
 
 	interval, timeout uint32 // ms
 }
@@ -45,6 +45,10 @@ func (l *liveness) forget(i uint32) {
 
 // excuse forgets a ping that a client cannot answer: it is pinged again.
 func (l *liveness) excuse(i uint32) { l.pinged.At(i).Store(0) }
+
+// wait has the time for the answer to a ping begin anew. The caller is the owner, and the client is
+// dead. So the sweeper leaves both times alone.
+func (l *liveness) wait(i, now uint32) { l.pinged.At(i).Store(max(1, now)) }
 
 // dead reports whether a client has not been heard of since it was pinged, for longer than it
 // may. A client heard of in the same millisecond of the coarse clock as its ping has answered.
