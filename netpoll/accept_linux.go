@@ -37,7 +37,7 @@ type listener struct {
 	addr    net.Addr
 	name    unix.Sockaddr // addr
 	backlog int           // no more connections wait at once
-	each    []option      // to be set on every connection, as they cannot be handed down
+	each    []option      // to be set on every connection: the listening socket does not know them
 	file    os.FileInfo   // of a unix socket that has one and is ours
 	owner   io.Closer     // knows what to do with the file of one that is not; nil for none
 	loop    *loop
@@ -313,7 +313,9 @@ func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 	if refuse {
 		r.stats.refusals.Inc("limit")
 	}
-	_ = setOptions(fd, ln.each)
+	for _, o := range ln.each {
+		_ = o.set(fd) // a client's socket may not know it either
+	}
 	s.admit()
 	ln.backoff.Store(0)
 	return c.Index(), 0

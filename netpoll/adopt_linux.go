@@ -28,8 +28,8 @@ type Socket struct {
 
 // Adopt serves a connection that other code has accepted. The handler's first call is Opened,
 // where Turn.Adopted returns so.Value; then it gets so.Unread, as if it had been read from the
-// socket, and what the socket has. Adopt sets the socket's options (Config.Socket) and makes it
-// non-blocking. Any goroutine may call it, before Start too.
+// socket, and what the socket has. Adopt sets those of Config.Socket that the socket knows, and
+// makes it non-blocking. Any goroutine may call it, before Start too.
 //
 // On success the descriptor and so.Unread are the reactor's, and so.Unsent is the caller's
 // again. On an error everything remains the caller's.
@@ -126,7 +126,8 @@ func (r *Reactor) prepareSocket(so *Socket) error {
 	if domain == unix.AF_UNIX {
 		return nil
 	}
-	return setOptions(so.FD, r.cfg.Socket.tcp())
+	_, err = setOptions(so.FD, r.cfg.Socket.tcp())
+	return err
 }
 
 // addrPort returns the address in a sockaddr, the zero AddrPort for a unix socket's.

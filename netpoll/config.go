@@ -90,6 +90,7 @@ const (
 
 // SocketOptions are set on listeners, and on TCP connections that are adopted. In Linux an accepted
 // connection inherits them from its listener (tcp(7)), so that they cost no system call for each.
+// Those that a socket does not know are not set on it: multipath TCP does not know all.
 type SocketOptions struct {
 	KeepIdle  time.Duration // TCP keepalive: idle time before the first probe; default 60 s
 	KeepIntvl time.Duration // between probes; default 15 s

@@ -94,3 +94,24 @@ func (r *Reactor) Idle(c Conn) bool {
 	w := r.slots.At(c.Index()).word.Load()
 	return uint32(w>>32) == c.Gen() && w&(stateMask|reasonMask) == stateIdle
 }
+
+// An Option is the level and name of a socket option.
+type Option struct{ Level, Name int }
+
+func exported(opts []option) (names []Option) {
+	for _, o := range opts {
+		names = append(names, Option{o.level, o.name})
+	}
+	return names
+}
+
+// Options returns the options that are set on TCP sockets.
+func Options(o SocketOptions) []Option { return exported(o.tcp()) }
+
+// OptionsOfEach returns the options that are set on each connection of the first listener.
+func (r *Reactor) OptionsOfEach() []Option { return exported(r.acceptor.all()[0].each) }
+
+// ListenerOption returns an option of the first listener's socket.
+func (r *Reactor) ListenerOption(level, name int) (int, error) {
+	return unix.GetsockoptInt(r.acceptor.all()[0].fd, level, name)
+}

@@ -98,7 +98,11 @@ func (a *acceptor) listenTCP(lc ListenConfig) (net.Addr, error) {
 		KeepAliveConfig: net.KeepAliveConfig{Enable: false}, // of accepted net.Conns, which there are none of
 		Control: func(_, _ string, c syscall.RawConn) error {
 			var err error
-			cerr := c.Control(func(fd uintptr) { err = setOptions(int(fd), before) })
+			cerr := c.Control(func(fd uintptr) {
+				for _, o := range before {
+					err = errors.Join(err, o.set(int(fd)))
+				}
+			})
 			return errors.Join(err, cerr)
 		},
 	}
@@ -212,11 +216,7 @@ func (a *acceptor) prepareListener(ln *listener) (err error) {
 		return unix.EINVAL
 	}
 	if domain != unix.AF_UNIX {
-		opts := a.r.cfg.Socket.tcp()
-		if err = setOptions(ln.fd, opts); unsupported(err) {
-			ln.each, err = opts, nil
-		}
-		if err != nil {
+		if ln.each, err = setOptions(ln.fd, a.r.cfg.Socket.tcp()); err != nil {
 			return err
 		}
 	}

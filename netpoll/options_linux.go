@@ -14,24 +14,36 @@ type option struct{ level, name, value int }
 // tcp returns the options of a TCP connection. A listener's are handed down to what it accepts.
 func (o SocketOptions) tcp() []option {
 	seconds := func(d time.Duration) int { return max(1, int(d/time.Second)) }
-	return []option{
+	var opts []option
+	if o.UserTimeout > 0 {
+		ms := max(1, int(o.UserTimeout/time.Millisecond))
+		opts = append(opts, option{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms})
+	}
+	return append(opts, []option{
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(o.KeepIdle)},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(o.KeepIntvl)},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, o.KeepCount},
-		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout / time.Millisecond)},
 		{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSentLowat},
-	}
+	}...)
 }
 
-func setOptions(fd int, opts []option) error {
+func (o option) set(fd int) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, o.level, o.name, o.value))
+}
+
+// setOptions sets options, and returns those that the socket does not know.
+func setOptions(fd int, opts []option) (unknown []option, err error) {
 	for _, o := range opts {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-			return os.NewSyscallError("setsockopt", err)
+		switch err := o.set(fd); {
+		case unsupported(err):
+			unknown = append(unknown, o)
+		case err != nil:
+			return nil, err
 		}
 	}
-	return nil
+	return unknown, nil
 }
 
 // streamSocket returns the address family of a stream socket, and whether it listens.
