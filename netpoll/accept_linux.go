@@ -67,7 +67,7 @@ type acceptor struct {
 	resting   atomic.Int32                // listeners that rest, for the metrics
 	nextLoop  atomic.Uint32               // that gets a connection
 
-	accept4 func(fd int, p *peer) (int, unix.Errno) // replaced by tests
+	accept4 func(fd int) (int, peer, unix.Errno) // replaced by tests
 }
 
 func (a *acceptor) init(r *Reactor) {
@@ -256,8 +256,7 @@ func (a *acceptor) shed(ln *listener) {
 	}
 	if a.spareFD >= 0 {
 		_ = unix.Close(a.spareFD)
-		var p peer
-		if fd, errno := a.take(ln, &p); errno == 0 {
+		if fd, _, errno := a.take(ln); errno == 0 {
 			_ = unix.Close(fd)
 			a.r.stats.refusals.Inc("fd_limit")
 		}
@@ -278,13 +277,13 @@ func (a *acceptor) revive(ln *listener) {
 }
 
 // take accepts a connection; EAGAIN when there is none, or the listener is closed.
-func (a *acceptor) take(ln *listener, p *peer) (int, unix.Errno) {
+func (a *acceptor) take(ln *listener) (int, peer, unix.Errno) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	if ln.fd < 0 {
-		return -1, unix.EAGAIN
+		return -1, peer{}, unix.EAGAIN
 	}
-	return a.accept4(ln.fd, p)
+	return a.accept4(ln.fd)
 }
 
 // acceptOne accepts one connection into a slot that was reserved, and gives the reservation
@@ -292,8 +291,7 @@ func (a *acceptor) take(ln *listener, p *peer) (int, unix.Errno) {
 // is running, so that it is the caller's alone.
 func (a *acceptor) acceptOne(ln *listener, refuse bool) (uint32, unix.Errno) {
 	r := a.r
-	var p peer
-	fd, errno := a.take(ln, &p)
+	fd, p, errno := a.take(ln)
 	if errno != 0 {
 		r.unreserve(refuse)
 		return 0, errno
@@ -374,14 +372,15 @@ func (a *acceptor) close() {
 	}
 }
 
-// accept4 is accept4(2) without the allocations of unix.Accept4.
-func accept4(fd int, p *peer) (int, unix.Errno) {
+// accept4 is accept4(2) without the allocations of unix.Accept4. It returns the peer by value:
+// behind the function variable that tests replace, a pointer to it would escape.
+func accept4(fd int) (_ int, p peer, _ unix.Errno) {
 	var sa unix.RawSockaddrAny
 	size := uint32(unix.SizeofSockaddrAny)
-	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&sa)),
+	r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&sa)),
 		uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
-		return -1, errno
+		return -1, p, errno
 	}
 	switch sa.Addr.Family {
 	case unix.AF_INET:
@@ -392,10 +391,8 @@ func accept4(fd int, p *peer) (int, unix.Errno) {
 		v6 := (*unix.RawSockaddrInet6)(unsafe.Pointer(&sa))
 		p.ip = v6.Addr
 		p.port, p.len = bigEndian(&v6.Port), 16
-	default:
-		p.len = 0
 	}
-	return int(n), 0
+	return int(r), p, 0
 }
 
 // bigEndian reads a port that the kernel wrote in network byte order.

@@ -314,3 +314,18 @@ func TestListensAgain(t *testing.T) {
 		t.Errorf("%d errors", n)
 	}
 }
+
+// Accepting allocates nothing by itself. That counts in a storm of connections.
+func TestAcceptDoesNotAllocate(t *testing.T) {
+	r := reactor(t, netpoll.Config{})
+	if _, err := r.Listen(netpoll.ListenConfig{Addr: "127.0.0.1:0"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if errno := r.AcceptOne(); errno != unix.EAGAIN {
+			t.Fatal(errno)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}

@@ -9,12 +9,20 @@ import (
 // InjectAcceptErrors makes every accept4 fail with what next returns, until that is 0. Call it
 // before Start.
 func (r *Reactor) InjectAcceptErrors(next func() unix.Errno) {
-	r.acceptor.accept4 = func(fd int, p *peer) (int, unix.Errno) {
+	r.acceptor.accept4 = func(fd int) (int, peer, unix.Errno) {
 		if errno := next(); errno != 0 {
-			return -1, errno
+			return -1, peer{}, errno
 		}
-		return accept4(fd, p)
+		return accept4(fd)
 	}
+}
+
+// AcceptOne tries to accept a connection from the first listener, as its loop does. It reports an
+// error of accept4.
+func (r *Reactor) AcceptOne() unix.Errno {
+	refuse, _ := r.reserve()
+	_, errno := r.acceptor.acceptOne(r.acceptor.all()[0], refuse)
+	return errno
 }
 
 // SlotSize is the size of a slot in bytes.
