@@ -49,6 +49,7 @@ type Turn struct {
 	unread  bool // input may have been left unread
 	behind  bool // as its budget was spent
 	serving bool // from attach to the end of finish
+	over    bool // finish has decided how the connection ends, done and rst stay as they are
 
 	buf  []byte // input
 	cork cork   // output
@@ -121,7 +122,7 @@ func (t *Turn) Abort(err error) {
 	if err == nil {
 		err = errFlushed // what is nil for Closed
 	}
-	if t.done == nil {
+	if t.done == nil && !t.over {
 		t.done, t.rst = err, true
 		t.setFinal()
 	}
@@ -154,7 +155,7 @@ func (t *Turn) run(index uint32) {
 }
 
 func (t *Turn) attach(c Conn, s *slot) {
-	t.c, t.s, t.done, t.rst, t.resumed, t.unread, t.behind, t.serving = c, s, nil, false, false, false, false, true
+	t.c, t.s, t.done, t.rst, t.resumed, t.unread, t.behind, t.serving, t.over = c, s, nil, false, false, false, false, true, false
 }
 
 // serve does a turn for the attached connection, whose word is running, and gives it up.
@@ -217,7 +218,7 @@ func (t *Turn) handle(why Reason) (more Reason) {
 
 // finished reports whether the handler is to get no more calls but Closed.
 func (t *Turn) finished() bool {
-	return t.done != nil || t.s.oflags&oClosing != 0 || t.r.closing.Load()
+	return t.done != nil || t.over || t.s.oflags&oClosing != 0 || t.r.closing.Load()
 }
 
 // notice passes on what still holds after the input has been read.
@@ -345,23 +346,26 @@ func (t *Turn) notifyClosed() {
 }
 
 // finish gives the connection up, or closes it. Where Closed ends the goroutine it is called
-// again, and goes on behind that.
+// again, and goes on behind that. A fault in Closed changes nothing in how the connection ends.
 func (t *Turn) finish(more Reason) {
 	c, s, r := t.c, t.s, t.r
-	if t.done == nil {
+	if t.done == nil && !t.over {
 		if s.end(more) {
 			r.pool.enlist(c.Index())
 		}
 		t.serving = false
 		return
 	}
-	switch t.done {
-	case errFlushed:
-		t.done = nil
-	case ErrCloseTimeout, ErrReactorClosed:
-		r.stats.cutOff.Add(1)
+	if !t.over {
+		t.over = true
+		switch t.done {
+		case errFlushed:
+			t.done = nil
+		case ErrCloseTimeout, ErrReactorClosed:
+			r.stats.cutOff.Add(1)
+		}
+		t.setFinal()
 	}
-	t.setFinal()
 	if s.oflags&oOpened != 0 {
 		s.oflags &^= oOpened // the last call
 		t.notifyClosed()
