@@ -29,8 +29,10 @@ const (
 	// DropNewest drops the message itself and returns ErrDropped.
 	DropNewest
 	// KeepLatest puts the message in the place of the waiting one with the same key, even if there
-	// is room for both. So at most the latest message of each key waits. A message without a key,
-	// or with a new key that does not fit, is treated as with CloseSlow.
+	// is room for both. So at most one message of each key waits, and another one may be partly
+	// sent. If the message is larger, and the queue would be full without the waiting one too, that
+	// one stays: the message is dropped and ErrDropped returned. A message without a key, or with a
+	// key that none waits with, is treated as with CloseSlow.
 	KeepLatest
 )
 

@@ -56,7 +56,7 @@ func (m *outModel) judge(msg *outMessage, was netpoll.Stats, queued int) {
 			m.refused++
 		}
 	case netpoll.ErrDropped:
-		ok = !m.last && !m.full && tight && lossy && (m.policy == netpoll.DropOldest || m.policy == netpoll.DropNewest)
+		ok = !m.last && !m.full && tight && lossy && (m.policy == netpoll.DropOldest || m.policy == netpoll.DropNewest || m.mayWait(msg))
 		want[1] = 1
 		m.refused++
 	}
@@ -82,6 +82,12 @@ func (m *outModel) judge(msg *outMessage, was netpoll.Stats, queued int) {
 			msg.room = m.cfg.QueueBytes - now
 		}
 	}
+}
+
+// mayWait reports whether a message that msg replaces may be waiting.
+func (m *outModel) mayWait(msg *outMessage) bool {
+	before := m.latest[int(kindLossy)<<8|int(msg.key)]
+	return m.policy == netpoll.KeepLatest && msg.kind == kindLossy && msg.key != 0 && before != nil && !before.lost
 }
 
 // supersede checks which messages msg has cost.

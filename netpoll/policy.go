@@ -25,11 +25,14 @@ func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 func (o *output) makeRoom(s *slot, q *queue, m *outgoing, shared []byte, size int) (done bool, err error) {
 	switch m.policy {
 	case KeepLatest:
-		if i := q.find(m.key); q != nil && i > q.head && o.replace(s, q, i, m.keep(shared)) {
+		i := q.find(m.key)
+		if q == nil || i <= q.head {
+			return false, nil
+		}
+		if o.replace(s, q, i, m, shared) {
 			o.stats.conflated.Add(1)
 			return true, nil
 		}
-		return false, nil
 	case DropOldest:
 		if o.dropOldest(s, q, size) {
 			return false, nil
@@ -43,14 +46,16 @@ func (o *output) makeRoom(s *slot, q *queue, m *outgoing, shared []byte, size in
 	return true, ErrDropped
 }
 
-// replace has p take the place of segment i. It reports false if it is too large for that.
-func (o *output) replace(s *slot, q *queue, i int, p []byte) bool {
+// replace has m take the place of segment i. It reports false, and changes nothing, if m is larger
+// and there would be no room for it without that segment either.
+func (o *output) replace(s *slot, q *queue, i int, m *outgoing, shared []byte) bool {
 	seg := &q.segs[i]
-	more := len(p) - len(seg.p)
-	if more > 0 && (o.reached(s) || o.bytes.Load()+int64(more) > o.totalBytes) {
+	more := len(m.head) + len(m.body) + len(shared) - len(seg.p)
+	full := int(s.queued.Load())-seg.size() >= o.queueBytes || o.bytes.Load()+int64(more) > o.totalBytes
+	if more > 0 && full {
 		return false
 	}
-	seg.p = p
+	seg.p = m.keep(shared)
 	o.count(s, q, more, 0)
 	return true
 }

@@ -84,7 +84,8 @@ type Stats struct {
 	Superseded   uint64 // urgent messages that a later one has replaced
 
 	// Messages lost by policy, none of them in Dropped: for DropOldest, for DropNewest (and for
-	// DropOldest where nothing else could be dropped), and replaced by a later one of their key.
+	// DropOldest and KeepLatest where there was no room otherwise), and replaced by a later one of
+	// their key.
 	DroppedOldest, DroppedNewest, Conflated uint64
 
 	QueueBytes      int64 // in all outbound queues
