@@ -1,6 +1,10 @@
 package netpoll
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // drainMax bounds the input that is read and thrown away for a peer that has been told that
 // the connection is over.
@@ -46,17 +50,28 @@ func (t *Turn) closing(why Reason) (more Reason) {
 	case s.oflags&oShut != 0 && s.drain == 0:
 		t.done = errFlushed
 	case why&Deadline != 0 && t.r.timers.overdue(t.c) >= 0:
-		left, known := t.Progress(t.r.cfg.CloseTimeout)
-		if !known {
-			left = t.r.cfg.CloseTimeout
-		}
-		if left > 0 {
+		if left := t.closeProgress(t.r.cfg.CloseTimeout); left > 0 {
 			t.r.timers.set(t.c, left)
 		} else {
 			t.done, t.rst = ErrCloseTimeout, s.queued.Load() > 0
 		}
-	case s.oflags&oMarked == 0:
-		t.MarkProgress()
+	case s.oflags&oMarked == 0 && s.queued.Load() > 0:
+		t.MarkProgress() // where nothing is queued the peer answers soon, as a rule
 	}
 	return more
+}
+
+// closeProgress is Progress for an orderly close that has lasted for d or longer. If the comparison
+// begins only now, the peer has made progress if it has acknowledged anything within d, be it all
+// that there was. A peer whose socket does not tell that is given d once more.
+func (t *Turn) closeProgress(d time.Duration) (left time.Duration) {
+	first := t.s.oflags&oMarked == 0
+	left, _ = t.Progress(d)
+	if !first || left > 0 {
+		return left
+	}
+	if a := look(int(t.s.fd)); a.timed {
+		return max(0, d-a.since)
+	}
+	return d
 }

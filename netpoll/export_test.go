@@ -123,3 +123,10 @@ func (r *Reactor) OptionsOfEach() []Option { return exported(r.acceptor.all()[0]
 func (r *Reactor) ListenerOption(level, name int) (int, error) {
 	return unix.GetsockoptInt(r.acceptor.all()[0].fd, level, name)
 }
+
+// Marks reports whether the reactor has memory for what peers had acknowledged, which it needs when
+// an answer is late.
+func (r *Reactor) Marks(c Conn) bool { return r.marks.Chunk(c.Index()) != nil }
+
+// HasDeadline reports whether c has a deadline, passed or not.
+func (r *Reactor) HasDeadline(c Conn) bool { return r.timers.dues.At(c.Index()).Load() != 0 }

@@ -100,13 +100,14 @@ func (t *Turn) Resume() {
 // unread input would cause a RST, which could destroy what was sent last. Without linger, for peers
 // that have nothing more to send, only input that has already arrived is discarded. The close goes
 // on while the peer makes progress (Turn.Progress). After Config.CloseTimeout without progress it
-// ends with ErrCloseTimeout. The handler gets no more calls except Closed.
+// ends with ErrCloseTimeout. It may take up to twice as long if the kernel cannot tell how old the
+// last progress is. The handler gets no more calls except Closed.
 func (t *Turn) CloseFlushed(linger bool) {
 	s := t.s
 	if s.oflags&oClosing != 0 || t.done != nil {
 		return
 	}
-	s.oflags |= oClosing
+	s.oflags = s.oflags&^(oMarked|oBehind) | oClosing // see closeProgress
 	if linger {
 		s.oflags |= oLinger
 	}
