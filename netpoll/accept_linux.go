@@ -139,6 +139,8 @@ func (a *acceptor) resumeAll() error {
 
 // pause stops watching a listener for one more reason.
 func (a *acceptor) pause(n int, why uint8, reason string) {
+	var failed []unwatched
+	defer func() { a.report(failed) }() // without the lock
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	ln := a.all()[n]
@@ -155,7 +157,7 @@ func (a *acceptor) pause(n int, why uint8, reason string) {
 	case restFull:
 		a.waiting.Store(true)
 		if a.r.free() { // the last slot was freed before waiting was set
-			a.resumeLocked(n, restFull)
+			failed = a.resumeLocked(n, restFull, nil)
 		}
 	case restPace:
 		time.AfterFunc(refuseRest, func() { a.resume(n, restPace) })
@@ -168,26 +170,42 @@ func (a *acceptor) pause(n int, why uint8, reason string) {
 
 func (a *acceptor) resume(n int, why uint8) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.resumeLocked(n, why)
+	failed := a.resumeLocked(n, why, nil)
+	a.mu.Unlock()
+	a.report(failed)
 }
 
-func (a *acceptor) resumeLocked(n int, why uint8) {
+// unwatched is a listener that could not be watched again, and why.
+type unwatched struct {
+	ln  *listener
+	err error
+}
+
+// report logs what failed. A log may block, and so no lock is held.
+func (a *acceptor) report(failed []unwatched) {
+	for _, f := range failed {
+		a.r.cfg.Logger.Error("watching a listener again failed", "addr", f.ln.addr.String(), "err", f.err)
+	}
+}
+
+// resumeLocked ends one reason for which a listener rests. What fails is appended to failed, to be
+// reported when the lock has been given up.
+func (a *acceptor) resumeLocked(n int, why uint8, failed []unwatched) []unwatched {
 	ln := a.all()[n]
 	if ln.closed || ln.rest&why == 0 {
-		return
+		return failed
 	}
 	ln.rest &^= why
 	if ln.rest != 0 {
-		return
+		return failed
 	}
 	if err := ln.loop.watchListener(ln.fd, n); err != nil {
-		a.r.cfg.Logger.Error("watching a listener again failed", "addr", ln.addr.String(), "err", err)
 		ln.rest = restError
 		time.AfterFunc(acceptBackoffTo, func() { a.resume(n, restError) })
-		return
+		return append(failed, unwatched{ln, err})
 	}
 	a.resting.Add(-1)
+	return failed
 }
 
 // freed is called after every close of a connection.
@@ -195,12 +213,14 @@ func (a *acceptor) freed() {
 	if !a.waiting.Load() {
 		return
 	}
+	var failed []unwatched
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.waiting.Store(false)
 	for n := range a.all() {
-		a.resumeLocked(n, restFull)
+		failed = a.resumeLocked(n, restFull, failed)
 	}
+	a.mu.Unlock()
+	a.report(failed)
 }
 
 // serve accepts from a ready listener. It runs on the listener's loop.
@@ -267,12 +287,13 @@ func (a *acceptor) shed(ln *listener) {
 // revive makes a socket listen that does not any more, as after somebody's shutdown(2).
 func (a *acceptor) revive(ln *listener) {
 	ln.mu.Lock()
-	defer ln.mu.Unlock()
 	if ln.fd < 0 {
+		ln.mu.Unlock()
 		return
 	}
 	_ = unix.Bind(ln.fd, ln.name) // fails where it still is bound
 	err := unix.Listen(ln.fd, ln.backlog)
+	ln.mu.Unlock() // a log may block
 	a.r.cfg.Logger.Error("a socket did not listen any more", "addr", ln.addr.String(), "listening_again", err == nil, "err", err)
 }
 

@@ -40,10 +40,10 @@ func (r *Reactor) Adopt(so Socket) (Conn, error) {
 	if err := r.prepareSocket(&so); err != nil {
 		return 0, fmt.Errorf("netpoll: adopt: %w", err)
 	}
-	// Held until the connection is admitted: Close finds it then, or it is not admitted at all.
 	r.life.Lock()
-	defer r.life.Unlock()
-	if err := r.tooLate(); err != nil {
+	err := r.tooLate()
+	r.life.Unlock()
+	if err != nil {
 		return 0, err
 	}
 	switch refuse, ok := r.reserve(); {
@@ -53,11 +53,25 @@ func (r *Reactor) Adopt(so Socket) (Conn, error) {
 		r.unreserve(true)
 		return 0, ErrFull
 	}
+	c, err := r.adopt(&so)
+	if err != nil {
+		r.unreserve(false) // without a lock: it may log
+	}
+	return c, err
+}
+
+// adopt is Adopt for a prepared socket. The caller has reserved the connection.
+func (r *Reactor) adopt(so *Socket) (Conn, error) {
+	// Held until the connection is admitted: Close finds it then, or it is not admitted at all.
+	r.life.Lock()
+	defer r.life.Unlock()
+	if err := r.tooLate(); err != nil {
+		return 0, err
+	}
 	c, s := r.open(so.FD, makePeer(so.Peer), oAdopted)
 	r.adopted.put(c, &adoption{value: so.Value, unread: so.Unread})
 	if err := r.watch(c, s); err != nil {
 		r.adopted.remove(c)
-		r.unreserve(false)
 		return 0, fmt.Errorf("netpoll: adopt: %w", err)
 	}
 	if len(so.Unsent) > 0 {

@@ -130,3 +130,22 @@ func (r *Reactor) Marks(c Conn) bool { return r.marks.Chunk(c.Index()) != nil }
 
 // HasDeadline reports whether c has a deadline, passed or not.
 func (r *Reactor) HasDeadline(c Conn) bool { return r.timers.dues.At(c.Index()).Load() != 0 }
+
+// ResumeFailing has the first listener watched again, which fails because it is being watched:
+// at the end of its rest, or because a connection has been closed.
+func (r *Reactor) ResumeFailing(closed bool) {
+	a := &r.acceptor
+	a.mu.Lock()
+	a.all()[0].rest = restFull
+	a.resting.Add(1)
+	a.waiting.Store(true)
+	a.mu.Unlock()
+	if closed {
+		a.freed()
+	} else {
+		a.resume(0, restFull)
+	}
+}
+
+// WaitForRoom has the next close of a connection look for listeners that wait for it.
+func (r *Reactor) WaitForRoom() { r.acceptor.waiting.Store(true) }
