@@ -190,9 +190,6 @@ func (r *Reactor) wake(c Conn, why Reason) bool {
 // Capacity returns a number above every index of a Conn.
 func (r *Reactor) Capacity() int { return r.cfg.MaxConns + r.cfg.Spare }
 
-// Turns returns how many turns there are at most at a time: loops, workers, and Close.
-func (r *Reactor) Turns() int { return len(r.turns) }
-
 // High returns a number above every index in use so far.
 func (r *Reactor) High() uint32 { return r.slots.High() }
 

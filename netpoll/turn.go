@@ -67,7 +67,7 @@ func (t *Turn) Reactor() *Reactor { return t.r }
 // Local returns what Config.NewLocal made for this turn's goroutine.
 func (t *Turn) Local() any { return t.local }
 
-// ID is a small number, below Reactor.Turns, that no other Turn has.
+// ID is a number that no other Turn of the reactor has, from 0 to the number of loops and workers.
 func (t *Turn) ID() int { return int(t.id - 1) }
 
 // OnLoop reports whether the turn is served by an event loop, which must not be held up.

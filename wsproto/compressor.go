@@ -132,9 +132,6 @@ func newCompressor(level, windowBits int) *Compressor {
 	return c
 }
 
-// WindowBits returns the size of the compressor's window, as a power of two in bytes.
-func (c *Compressor) WindowBits() int { return c.windowBits }
-
 // Write implements io.Writer for the writer of DEFLATE.
 func (c *Compressor) Write(p []byte) (int, error) {
 	if len(c.out)+len(p) > c.limit {

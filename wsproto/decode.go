@@ -367,9 +367,6 @@ func (d *Decoder) MidFrame() bool { return d.inFrame || d.nhead > 0 }
 // header of its first frame is complete.
 func (d *Decoder) MidMessage() bool { return d.op != OpContinuation }
 
-// Held returns the capacity of the assembly buffer in bytes.
-func (d *Decoder) Held() int { return cap(d.buf) }
-
 // Release frees what the decoder holds and makes it the zero value.
 func (d *Decoder) Release(bufs Buffers) {
 	d.freeBuffer(bufs)
