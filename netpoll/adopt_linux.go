@@ -170,13 +170,18 @@ func (t *Turn) Adopted() (value any, ok bool) {
 // slices are the caller's, and the descriptor is non-blocking. From now on Send returns ErrClosed,
 // and the handler gets no more calls except Closed, with ErrDetached.
 //
-// Errors: ErrClosed when the connection is being closed, or its socket has failed.
+// Errors: ErrClosed when the connection is being closed, its last message has been sent, a message
+// was refused with ErrQueueFull (there would be a gap), or its socket has failed.
 func (t *Turn) Detach() (Socket, error) {
 	c, s, r := t.c, t.s, t.r
 	if t.finished() {
 		return Socket{}, ErrClosed
 	}
 	s.wmu.Lock()
+	if s.wflags&(wFinal|wFull) != 0 {
+		s.wmu.Unlock()
+		return Socket{}, ErrClosed
+	}
 	r.output.spill(c, s, &t.cork)
 	r.output.flush(c, s)
 	if s.wflags&wBroken != 0 {

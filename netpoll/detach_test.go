@@ -124,18 +124,37 @@ func TestDetachUnread(t *testing.T) {
 	}
 }
 
-// A connection that is over cannot be given away.
+// A connection that is over, or whose output is, cannot be given away, and goes its way.
 func TestDetachTooLate(t *testing.T) {
-	h, out, closed := detacher(func(t *netpoll.Turn) { t.CloseFlushed(false) })
-	_, addr := start(t, netpoll.Config{}, h)
-	c := dial(t, addr)
-	if _, err := c.Write([]byte("x")); err != nil {
-		t.Fatal(err)
+	for name, before := range map[string]func(t *netpoll.Turn){
+		"closing": func(t *netpoll.Turn) { t.CloseFlushed(false) },
+		"after the last": func(t *netpoll.Turn) {
+			_ = t.Reactor().Send(t.Conn(), netpoll.Message{Body: []byte("bye"), Final: true})
+		},
+		"behind a gap":      func(t *netpoll.Turn) { t.DropQueued() },
+		"behind a full one": func(t *netpoll.Turn) { fill(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, out, closed := detacher(before)
+			r, addr := start(t, netpoll.Config{QueueBytes: 64 << 10}, h)
+			c := dial(t, addr)
+			write(t, c, "x")
+			if so := waits.Receive(t, out, "the call of Detach"); !errors.Is(so.err, netpoll.ErrClosed) {
+				t.Errorf("Detach: %v, want ErrClosed", so.err)
+			}
+			_ = c.CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+			c.Close()
+			if err := waits.Receive(t, closed, "the end"); err != nil {
+				t.Errorf("Closed was told %v", err)
+			}
+			settled(t, r)
+		})
 	}
-	if so := <-out; !errors.Is(so.err, netpoll.ErrClosed) {
-		t.Errorf("Detach while closing: %v", so.err)
-	}
-	if err := <-closed; err != nil {
-		t.Errorf("Closed was told %v", err)
+}
+
+// fill sends until a message is refused.
+func fill(t *netpoll.Turn) {
+	for t.Reactor().Send(t.Conn(), netpoll.Message{Body: make([]byte, 10<<10)}) == nil {
 	}
 }
