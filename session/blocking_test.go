@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -205,12 +207,15 @@ func TestBlockingPanic(t *testing.T) {
 
 // Requests may be judged, and answered, by code that blocks.
 func TestBlockingHandshake(t *testing.T) {
-	gate := make(chan struct{})
+	gate, asked := make(chan struct{}), make(chan struct{})
 	cfg := blockingRoute(session.Echo{})
-	cfg.HandshakeTimeout = time.Second
+	cfg.HandshakeTimeout = time.Minute
 	r := &cfg.Routes[0]
 	r.Path = "/"
 	r.OnUpgrade = func(u *session.Upgrade) error {
+		if string(u.Request.Path) == "/late" {
+			close(asked)
+		}
 		<-gate
 		switch string(u.Request.Path) {
 		case "/no":
@@ -225,11 +230,17 @@ func TestBlockingHandshake(t *testing.T) {
 		return &wsproto.Response{Status: http.StatusOK, Body: append([]byte("hello "), r.Path...)}
 	}
 	cfg.Routes = append(cfg.Routes, session.Route{Path: "/echo", Mode: session.NeverBlocks, Handler: session.Echo{}})
-	_, addr := wstest.Serve(t, cfg)
+	srv := wstest.New(t, cfg)
+	clock := session.UseClock(srv)
+	addr := wstest.Start(t, srv, "127.0.0.1:0")
 
 	// It takes as long as it takes, but no longer than a handshake may.
-	if resp, _ := request(t, addr, "GET /late", upgradeFields); resp.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("status %d for a judge that does not return", resp.StatusCode)
+	late := wstest.Connect(t, addr)
+	fmt.Fprint(late, wstest.Request("/late"))
+	waits.Receive(t, asked, "the call of OnUpgrade")
+	clock.Pass(t, time.Minute)
+	if answer, err := io.ReadAll(late); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") {
+		t.Errorf("%q, %v for a judge that does not return, want status 503", answer, err)
 	}
 	close(gate)
 	for path, status := range map[string]int{"/no": 401, "/panic": 500} {

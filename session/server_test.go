@@ -234,7 +234,7 @@ func TestPanicClosesOneSession(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	_, addr := wstest.Serve(t, session.Config{
-		HandshakeTimeout: 600 * time.Millisecond,
+		HandshakeTimeout: time.Minute,
 		Routes:           []session.Route{{Path: "/{$}", Mode: session.NeverBlocks, Handler: session.Echo{}}, {Path: "/chat/", Mode: session.NeverBlocks, Handler: session.Echo{}}},
 	})
 	const good = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -242,8 +242,6 @@ func TestRefusals(t *testing.T) {
 		"unknown path": {"GET /nowhere HTTP/1.1\r\n" + good, "HTTP/1.1 404 Not Found"},
 		"plain":        {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 426 Upgrade Required"},
 		"early data":   {"GET / HTTP/1.1\r\n" + good + "x", "HTTP/1.1 400 Bad Request"},
-		"too slow":     {"GET / HTTP/1.1\r\nHost:", "HTTP/1.1 408 Request Timeout"},
-		"silent":       {"", ""},
 		"no HTTP":      {"\x16\x03\x01", "HTTP/1.1 400 Bad Request"},
 		"huge line":    {"GET /" + strings.Repeat("a", 9000) + " HTTP/1.1\r\n", "HTTP/1.1 414 Request URI Too Long"},
 		"many fields":  {"GET / HTTP/1.1\r\n" + strings.Repeat("a: b\r\n", 101), "HTTP/1.1 431 Request Header Fields Too Large"},
@@ -253,6 +251,32 @@ func TestRefusals(t *testing.T) {
 			t.Parallel()
 			if got := raw(t, addr, tt.request); got != tt.want {
 				t.Errorf("answer %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// A client whose request is not complete in time is refused, and left without a word if it has sent none.
+func TestHandshakeTimeout(t *testing.T) {
+	for name, tt := range map[string]struct{ request, want string }{
+		"too slow": {"GET / HTTP/1.1\r\nHost:", "HTTP/1.1 408 Request Timeout"},
+		"silent":   {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := oneRoute(session.Echo{})
+			cfg.HandshakeTimeout = time.Minute
+			srv := wstest.New(t, cfg)
+			clock := session.UseClock(srv)
+			c := wstest.Connect(t, wstest.Start(t, srv, "127.0.0.1:0"))
+			_, _ = io.WriteString(c, tt.request)
+			waits.Becomes(t, func() uint64 { return srv.Stats().ReadBytes }, uint64(len(tt.request)), "bytes that the server has read")
+			waits.Eventually(t, func() bool { // the time begins when the connection is accepted
+				clock.Pass(t, time.Minute)
+				return srv.Stats().Evictions["handshake_timeout"] == 1
+			}, "the client is counted as too slow")
+			answer, err := io.ReadAll(c)
+			if line, _, _ := strings.Cut(string(answer), "\r\n"); line != tt.want || err != nil {
+				t.Errorf("answer %q, %v, want %q", answer, err, tt.want)
 			}
 		})
 	}
