@@ -80,7 +80,7 @@ func (t *Turn) checkWrite(flags uint8) {
 	switch {
 	case flags&wBroken == 0 || t.done != nil:
 	case flags&wTimedOut != 0:
-		t.done = ErrUserTimeout
+		t.done = t.unacknowledged()
 	default:
 		t.done = ErrWrite
 	}

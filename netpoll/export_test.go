@@ -72,10 +72,15 @@ func (r *Reactor) Due(c Conn) bool { return r.timers.overdue(c) >= 0 }
 
 // SetSendBuffer makes the kernel's buffer behind c as small as n, or as the kernel allows.
 func (r *Reactor) SetSendBuffer(c Conn, n int) error {
+	return r.SetSocketOption(c, unix.SOL_SOCKET, unix.SO_SNDBUF, n)
+}
+
+// SetSocketOption sets an option of the socket behind c.
+func (r *Reactor) SetSocketOption(c Conn, level, name, value int) error {
 	s := r.slots.At(c.Index())
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
-	return unix.SetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n)
+	return unix.SetsockoptInt(int(s.fd), level, name, value)
 }
 
 // Corked reports whether a turn collects what is sent to c.

@@ -21,7 +21,7 @@ type sink struct {
 const (
 	wFinal    uint8 = 1 << iota // the last message has been accepted, nothing may follow
 	wBroken                     // the socket failed
-	wTimedOut                   // by TCP_USER_TIMEOUT; wBroken is set too
+	wTimedOut                   // as output was not acknowledged; wBroken is set too
 	wFull                       // a message was refused: none but the last may follow, it would hide the gap
 )
 

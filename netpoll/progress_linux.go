@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrUserTimeout is passed to Handler.Closed when the kernel has given up on a peer that
-// acknowledged no output for Config.Socket.UserTimeout (TCP_USER_TIMEOUT, tcp(7)): it is gone, or
-// it does not read.
+// ErrUserTimeout is passed to Handler.Closed when the kernel has given up on a peer because of
+// Config.Socket.UserTimeout. The peer is gone, does not read, or has too small a window. If
+// UserTimeout is 0, the kernel gives up after its own time (net.ipv4.tcp_retries2), and Closed is
+// told ETIMEDOUT.
 var ErrUserTimeout = errors.New("netpoll: peer has not acknowledged what it was sent")
 
 // Progress tells whether the peer takes its output. It is for a caller that waits for an answer,
@@ -100,9 +101,17 @@ func look(fd int) (a acknowledgement) {
 // failure returns why a socket has failed, given its error.
 func (t *Turn) failure(errno unix.Errno) error {
 	if errno == unix.ETIMEDOUT && (t.s.queued.Load() > 0 || look(int(t.s.fd)).unacked > 0) {
+		return t.unacknowledged()
+	}
+	return errno // ETIMEDOUT: by keepalive
+}
+
+// unacknowledged returns why the kernel has given up on a peer that has not acknowledged output.
+func (t *Turn) unacknowledged() error {
+	if t.r.cfg.Socket.UserTimeout > 0 {
 		return ErrUserTimeout
 	}
-	return errno
+	return unix.ETIMEDOUT
 }
 
 // pendingError returns the error that a socket has reported and nobody has seen.

@@ -2,6 +2,7 @@ package netpoll_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
@@ -171,25 +172,28 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// A peer whose window is shut for Socket.UserTimeout is told from one that has gone.
+// A peer whose window is shut for Socket.UserTimeout is told from one that has gone. Where that is not
+// set, but the kernel gives up, it is an error of the connection as others are.
 func TestUserTimeout(t *testing.T) {
 	for name, size := range map[string]int{"kernel": 30 << 10, "queue": 4 << 20} {
-		t.Run(name, func(t *testing.T) {
-			h, _, conns, closed := scripted()
-			r, addr := start(t, netpoll.Config{Socket: netpoll.SocketOptions{UserTimeout: 300 * time.Millisecond}}, h)
-			narrow(t, addr)
-			if err := r.Send(<-conns, netpoll.Message{Body: make([]byte, size)}); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case err := <-closed:
-				if !errors.Is(err, netpoll.ErrUserTimeout) {
-					t.Errorf("Closed was told %v, want ErrUserTimeout", err)
+		for timeout, want := range map[time.Duration]error{300 * time.Millisecond: netpoll.ErrUserTimeout, 0: unix.ETIMEDOUT} {
+			t.Run(fmt.Sprintf("%s/%v", name, timeout), func(t *testing.T) {
+				h, _, conns, closed := scripted()
+				r, addr := start(t, netpoll.Config{Socket: netpoll.SocketOptions{UserTimeout: timeout}}, h)
+				narrow(t, addr)
+				id := waits.Receive(t, conns, "the connection")
+				if err := r.SetSocketOption(id, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 300); err != nil {
+					t.Fatal(err)
 				}
-			case <-time.After(30 * time.Second):
-				t.Error("not closed")
-			}
-		})
+				if err := r.Send(id, netpoll.Message{Body: make([]byte, size)}); err != nil {
+					t.Fatal(err)
+				}
+				err := waits.Receive(t, closed, "the end")
+				if !errors.Is(err, want) || timeout == 0 && errors.Is(err, netpoll.ErrUserTimeout) {
+					t.Errorf("Closed was told %v, want %v", err, want)
+				}
+			})
+		}
 	}
 }
 

@@ -177,7 +177,7 @@ func (t *Turn) serve(why Reason) {
 		s.wmu.Lock()
 		r.output.flush(t.c, s)
 		if s.wflags&wTimedOut != 0 {
-			t.done = ErrUserTimeout // before reading, which would find the end of the input
+			t.done = t.unacknowledged() // before reading, which would find the end of the input
 		}
 		s.wmu.Unlock()
 	}
