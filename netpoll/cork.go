@@ -41,7 +41,7 @@ func (o *output) spill(c Conn, s *slot, k *cork) {
 		return
 	}
 	if s.queue != 0 && k.last != 0 {
-		// By itself, so that dropQueued can keep it without what was collected before.
+		// By itself, so that DropQueued can keep it without what was collected before.
 		first, last := k.buf[:k.last-1], k.buf[k.last-1:]
 		if len(first) > 0 {
 			o.sendCollected(c, s, outgoing{body: first, msgs: k.msgs - 1})
@@ -86,9 +86,11 @@ func (t *Turn) checkWrite(flags uint8) {
 	}
 }
 
-// DropQueued discards all messages that wait, queued or collected by this turn, except one that is
-// partly sent. They count as dropped. After that one only the last message (Message.Final) is sent.
-// Others are refused with ErrQueueFull, so that the peer never sees a gap.
+// DropQueued discards all messages that wait behind a queue: those in it, except the one that may be
+// partly sent, and those that this turn has collected. They count as dropped. If nothing is queued,
+// the socket has taken all there was, and what the turn has collected is sent. After that only the
+// last message (Message.Final) is sent. Others are refused with ErrQueueFull, so that the peer never
+// sees a gap.
 func (t *Turn) DropQueued() {
 	s, o, k := t.s, &t.r.output, &t.cork
 	s.wmu.Lock()

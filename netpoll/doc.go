@@ -11,8 +11,8 @@
 // end of a batch of events, which easygo does not tell.
 //
 // Clients are raw non-blocking descriptors from accept4(2). Each is registered once, for
-// EPOLLIN|EPOLLOUT|EPOLLRDHUP with EPOLLET, and never modified (epoll(7)). The event's data
-// carries the slot index and the generation of its use.
+// EPOLLIN|EPOLLPRI|EPOLLOUT|EPOLLRDHUP with EPOLLET, and never modified (epoll(7)). The event's
+// data carries the slot index and the generation of its use.
 //
 // # The life of a connection
 //
@@ -40,8 +40,9 @@
 //   - Input: one buffer for each loop and worker. A connection is not read while more than
 //     ReadHighWater bytes of its output wait, so that a client cannot make the gateway hold more by
 //     sending.
-//   - Time: WriteStall, CloseTimeout and TCP_USER_TIMEOUT each count only while the peer makes no
-//     progress. The handler has one deadline for each connection.
+//   - Time: WriteStall and CloseTimeout each count only while the peer makes no progress.
+//     SocketOptions.UserTimeout, off by default, may also hit peers that read steadily. The handler
+//     has one deadline for each connection.
 //
 // # Locks
 //

@@ -315,3 +315,34 @@ func TestCloseWaitsForWhoReads(t *testing.T) {
 		})
 	}
 }
+
+// Where nothing is queued nothing is dropped: what the turn has collected is sent, and behind it only
+// the last message.
+func TestDropQueuedWithoutQueue(t *testing.T) {
+	refused := make(chan error, 1)
+	r, id, c := pairWith(t, netpoll.Config{}, &funcs{notice: func(t *netpoll.Turn, _ netpoll.Reason) {
+		send := func(p string, final bool) error {
+			return t.Reactor().Send(t.Conn(), netpoll.Message{Body: []byte(p), Final: final})
+		}
+		err := send("collected, ", false)
+		t.DropQueued()
+		refused <- send("refused, ", false)
+		if err = errors.Join(err, send("last", true)); err != nil {
+			t.Abort(err)
+		}
+		t.CloseFlushed(false)
+	}})
+	if err := r.Wake(id); err != nil {
+		t.Fatal(err)
+	}
+	if err := waits.Receive(t, refused, "the turn"); !errors.Is(err, netpoll.ErrQueueFull) {
+		t.Errorf("Send after DropQueued: %v, want ErrQueueFull", err)
+	}
+	if p, err := io.ReadAll(c); string(p) != "collected, last" || err != nil {
+		t.Errorf("read %q, %v", p, err)
+	}
+	settled(t, r)
+	if n := r.Stats().Dropped; n != 1 {
+		t.Errorf("%d messages count as dropped, want the one that was refused", n)
+	}
+}

@@ -74,7 +74,8 @@ type Message struct {
 	// Urgent is for a message that matters only until the next one of its kind, such as a pong
 	// (RFC 6455 §5.5.3). It overtakes all waiting messages except one that is partly sent, and
 	// replaces an urgent message that still waits. It never fills the queue of its connection. When
-	// all queues together are full it is dropped without an error. Policy does not apply to it.
+	// all queues together are full it is dropped without an error. Policy does not apply to it. Like
+	// others it gets ErrQueueFull after a message that was refused.
 	Urgent bool
 	// Final is for the last message of a connection. Every later one is refused with ErrClosed. If
 	// two goroutines send a Final message, one of them gets ErrClosed and so knows that the other
