@@ -21,17 +21,18 @@ func TestCutOffCountsOnce(t *testing.T) {
 	for name, fault := range faults {
 		for _, how := range []error{netpoll.ErrCloseTimeout, netpoll.ErrReactorClosed} {
 			t.Run(name+"/"+how.Error(), func(t *testing.T) {
-				told := make(chan error, 1)
+				opened, told := make(chan bool, 1), make(chan error, 1)
 				r, addr := start(t, netpoll.Config{}, &funcs{
-					data: func(t *netpoll.Turn, _ []byte) { t.Abort(how) },
+					opened: func(*netpoll.Turn) { opened <- true },
+					data:   func(t *netpoll.Turn, _ []byte) { t.Abort(how) },
 					closed: func(_ *netpoll.Turn, err error) {
 						told <- err
 						fault()
 					},
 				})
 				c := dial(t, addr)
+				waits.Receive(t, opened, "the call of Opened")
 				if how == netpoll.ErrReactorClosed {
-					waits.Eventually(t, func() bool { return r.Stats().Conns == 1 }, "the connection is open")
 					if err := r.Close(); err != nil {
 						t.Error(err)
 					}

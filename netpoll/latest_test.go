@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"wsgateway/internal/waits"
 	"wsgateway/netpoll"
 )
 
@@ -36,6 +37,7 @@ func TestLatestAtTheMark(t *testing.T) {
 			if err := errors.Join(r.SetSendBuffer(id, 1), c.SetDeadline(time.Now().Add(30*time.Second))); err != nil {
 				t.Fatal(err)
 			}
+			waits.Eventually(t, func() bool { return r.Idle(id) }, "no turn collects what is sent")
 			for i, m := range append(slices.Clone(before), tt.then) {
 				err := r.Send(id, netpoll.Message{
 					Body: numbered{kindLossy, m.key, uint32(i + 1)}.bytes(m.size), Shared: true,

@@ -34,9 +34,10 @@ func unixPeer(t *testing.T) (r *netpoll.Reactor, id netpoll.Conn, c net.Conn, as
 	}
 }
 
-// send1K sends messages of 1 KiB each, which the kernel takes at once.
+// send1K sends messages of 1 KiB each, which the kernel takes at once, and one by one.
 func send1K(t *testing.T, r *netpoll.Reactor, id netpoll.Conn, messages int) {
 	t.Helper()
+	waits.Eventually(t, func() bool { return r.Idle(id) }, "no turn collects what is sent")
 	for range messages {
 		if err := r.Send(id, netpoll.Message{Body: make([]byte, 1<<10)}); err != nil {
 			t.Fatal(err)
