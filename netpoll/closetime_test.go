@@ -87,8 +87,8 @@ func TestCloseOfUnixSocket(t *testing.T) {
 	}
 }
 
-// A peer that has acknowledged all of its output just before the time was up gets as much time again
-// for its answer, although nothing was known of it before.
+// A peer that has acknowledged all of its output just before the time was up gets as much time
+// again for its answer, although nothing was known of it before.
 func TestCloseLateAcknowledgement(t *testing.T) {
 	r, id, c, closed := closing(t, "tcp", 20)
 	if _, err := io.CopyN(io.Discard, c, 20<<10); err != nil {

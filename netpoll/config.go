@@ -64,7 +64,7 @@ type Config struct {
 	ReadHighWater   int           // with more bytes queued than this, a connection is not read; default 64 KiB
 	WriteStall      time.Duration // queue without progress for this long: reason Stalled; default 45 s
 	// CloseTimeout is how long an orderly close goes on without progress of the peer
-	// (Turn.Progress), before it ends with ErrCloseTimeout. Default 5 s.
+	// (Turn.Progress), before it ends with ErrCloseTimeout; see Turn.CloseFlushed. Default 5 s.
 	CloseTimeout   time.Duration
 	HandlerTimeout time.Duration // how long Close waits for calls of the handler that are under way; default 10 s
 

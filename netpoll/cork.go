@@ -86,11 +86,11 @@ func (t *Turn) checkWrite(flags uint8) {
 	}
 }
 
-// DropQueued discards all messages that wait behind a queue: those in it, except the one that may be
-// partly sent, and those that this turn has collected. They count as dropped. If nothing is queued,
-// the socket has taken all there was, and what the turn has collected is sent. After that only the
-// last message (Message.Final) is sent. Others are refused with ErrQueueFull, so that the peer never
-// sees a gap.
+// DropQueued discards all messages that wait behind a queue: those in it, except the one that may
+// be partly sent, and those that this turn has collected. They count as dropped. If nothing is
+// queued, the socket has taken all there was, and what the turn has collected is sent. After that
+// only the last message (Message.Final) is sent. Others are refused with ErrQueueFull, so that the
+// peer never sees a gap.
 func (t *Turn) DropQueued() {
 	s, o, k := t.s, &t.r.output, &t.cork
 	s.wmu.Lock()

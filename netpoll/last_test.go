@@ -316,8 +316,8 @@ func TestCloseWaitsForWhoReads(t *testing.T) {
 	}
 }
 
-// Where nothing is queued nothing is dropped: what the turn has collected is sent, and behind it only
-// the last message.
+// Where nothing is queued nothing is dropped: what the turn has collected is sent, and behind it
+// only the last message.
 func TestDropQueuedWithoutQueue(t *testing.T) {
 	refused := make(chan error, 1)
 	r, id, c := pairWith(t, netpoll.Config{}, &funcs{notice: func(t *netpoll.Turn, _ netpoll.Reason) {

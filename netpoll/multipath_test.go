@@ -15,7 +15,8 @@ import (
 )
 
 // multipathPair returns both ends of a connection of which our end is a multipath TCP socket, as
-// Go's net.Listen makes them for clients that speak it. It skips the test where the kernel does not.
+// Go's net.Listen makes them for clients that speak it. It skips the test where the kernel does
+// not.
 func multipathPair(t *testing.T) (ours, peer *net.TCPConn) {
 	t.Helper()
 	ln, err := listenMultipath(true)

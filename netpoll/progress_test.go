@@ -172,8 +172,8 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// A peer whose window is shut for Socket.UserTimeout is told from one that has gone. Where that is not
-// set, but the kernel gives up, it is an error of the connection as others are.
+// A peer whose window is shut for Socket.UserTimeout is told from one that has gone. Where that is
+// not set, but the kernel gives up, it is an error of the connection as others are.
 func TestUserTimeout(t *testing.T) {
 	for name, size := range map[string]int{"kernel": 30 << 10, "queue": 4 << 20} {
 		for timeout, want := range map[time.Duration]error{300 * time.Millisecond: netpoll.ErrUserTimeout, 0: unix.ETIMEDOUT} {

@@ -21,8 +21,8 @@ func TestEveryWorkerTakesFromEveryOther(t *testing.T) {
 	}
 }
 
-// checkStealing holds all workers up, wakes four connections for each of them, and has the call that
-// came as number free return. The worker that made it must serve all of them.
+// checkStealing holds all workers up, wakes four connections for each of them, and has the call
+// that came as number free return. The worker that made it must serve all of them.
 func checkStealing(t *testing.T, loops, workers, free int) {
 	conns, held, served := make(chan netpoll.Conn, 1), make(chan chan bool), make(chan netpoll.Conn, 4*workers)
 	holds := make(map[netpoll.Conn]bool)

@@ -120,7 +120,9 @@
 // A sweeper looks at all clients four times a second. It pings a client that has been silent for
 // Config.PingInterval, give or take a tenth. If the client then stays silent for
 // Config.PingTimeout, its session ends. Bytes that a client acknowledges or sends are signs of
-// life. Time in which the process itself stood still does not count.
+// life. A unix socket does not tell when its client last read. So a client with unread output gets
+// Config.PingTimeout a second time, at its first silence. Time in which the process itself stood
+// still does not count.
 //
 // # The end
 //
