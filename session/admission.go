@@ -176,7 +176,7 @@ func (a admission) noticeRequest(why netpoll.Reason) {
 	woken, late := why&netpoll.Woken != 0, why&netpoll.Deadline != 0
 	pending := a.pending()
 	if pending != nil && why&netpoll.HangUp != 0 {
-		pending.cancel() // nobody waits for the decision any more
+		pending.end() // nobody waits for the decision any more
 	}
 	switch {
 	case pending != nil && pending.decided():

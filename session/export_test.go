@@ -46,3 +46,6 @@ func CallsUnderWay(s *Server) int {
 	}
 	return n
 }
+
+// OpenSessions returns how many there are, without an allocation.
+func OpenSessions(s *Server) int64 { return s.open.Load() }

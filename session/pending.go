@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +20,8 @@ type pendingRequest struct {
 
 	state    atomic.Uint32 // a pendingState
 	ctx      context.Context
-	cancel   context.CancelFunc
-	decision decision // once state is pendingDecided
+	cancel   context.CancelFunc // nil if nobody has been asked
+	decision decision           // once state is pendingDecided
 }
 
 // The states of a request that the pool decides about.
@@ -54,18 +55,20 @@ func (a admission) pend(r *request) (*pendingRequest, bool) {
 // newPendingRequest makes r a request of its own. It takes the bytes of pt, if they are there, and copies them
 // otherwise.
 func newPendingRequest(r *request, pt *partial, bufs *buffers) (*pendingRequest, error) {
-	p := &pendingRequest{request: *r, bufs: bufs, cancel: func() {}}
 	head := r.Head()
+	var own []byte
 	if pt != nil { // r is a view into its bytes, which an empty line may precede
-		p.head, pt.head = pt.head, nil
+		own, pt.head = pt.head, nil
 	} else {
-		own, err := bufs.Grow(nil, len(head))
+		room, err := bufs.Grow(nil, len(head))
 		if err != nil {
 			return nil, err
 		}
-		p.head = append(own, head...)
-		head = p.head
+		own = append(room, head...)
+		head = own
 	}
+	p := pendingRequests.Get().(*pendingRequest)
+	p.request, p.head, p.bufs = *r, own, bufs
 	r.holds = false // p does
 	r.CopyTo(&p.own, head)
 	p.Request = &p.own
@@ -116,15 +119,41 @@ func (p *pendingRequest) decide(s Session) {
 func (p *pendingRequest) decided() bool { return p.state.Load() == pendingDecided }
 
 // abandon ends the connection's interest in the request, and its context. The call may go on for a while.
+// p must not be used any more.
 func (p *pendingRequest) abandon() {
-	p.cancel()
+	p.end()
 	p.release()
-	if p.state.Swap(pendingAbandoned) != pendingRunning {
+	switch p.state.Swap(pendingAbandoned) {
+	case pendingRunning: // the call frees it
+	case pendingWaiting:
+		p.bufs.Free(p.head)
+		if !p.async { // otherwise a call that is about to begin has yet to find it abandoned
+			p.recycle()
+		}
+	default:
 		p.free()
 	}
 }
 
+// end ends the context of the call.
+func (p *pendingRequest) end() {
+	if p.cancel != nil {
+		p.cancel()
+	}
+}
+
+// pendingRequests has requests to be used again.
+var pendingRequests = sync.Pool{New: func() any { return new(pendingRequest) }}
+
+// free gives back the bytes and p itself.
 func (p *pendingRequest) free() {
 	p.bufs.Free(p.head)
-	p.head = nil
+	p.recycle()
+}
+
+func (p *pendingRequest) recycle() {
+	own := p.own
+	own.Reset()
+	*p = pendingRequest{own: own}
+	pendingRequests.Put(p)
 }

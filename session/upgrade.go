@@ -47,7 +47,7 @@ func (a admission) keepRequest(r *request) (*pendingRequest, error) {
 	}
 	kept := pt.pending
 	pt.pending = nil
-	kept.cancel() // it has been decided about
+	kept.end() // it has been decided about
 	return kept, nil
 }
 
@@ -104,7 +104,8 @@ func (a admission) open(r *request, d *decision, agreed *wsproto.Agreement) {
 
 // keepDetails keeps what cannot be told from the route alone. It returns the number of the subprotocol.
 func (a admission) keepDetails(r *request, subprotocol string, value any) uint8 {
-	route, d := r.route, details{value: value}
+	route := r.route
+	var d details // on the stack: most sessions have none
 	if len(route.Retain) > 0 {
 		d.header = retained(r.Request, route.Retain)
 	}
@@ -119,8 +120,10 @@ func (a admission) keepDetails(r *request, subprotocol string, value any) uint8 
 	if string(r.Path) != route.ownPath {
 		d.path = string(r.Path)
 	}
-	if value != nil || d.pathValues != nil || d.path+d.header+d.query+d.subprotocol != "" {
-		a.srv.table.putDetails(a.rec, &d)
+	if value != nil || d.pathValues != nil || d.path != "" || d.header != "" || d.query != "" || d.subprotocol != "" {
+		kept := d
+		kept.value = value
+		a.srv.table.putDetails(a.rec, &kept)
 	}
 	return uint8(n)
 }

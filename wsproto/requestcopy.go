@@ -5,6 +5,9 @@ import "unsafe"
 // Head returns the head that the request was parsed from. The request is a view into it.
 func (r *Request) Head() []byte { return r.head }
 
+// Reset forgets the request, and keeps what memory it has for the next one.
+func (r *Request) Reset() { *r = Request{fields: r.fields[:0]} }
+
 // CopyTo makes dst a request of its own, without parsing anything again: one whose byte slices are
 // views into head, which must have the content of r.Head. It allocates only where dst has seen no
 // request with as many fields.
