@@ -20,20 +20,20 @@ type Failure struct {
 
 // reportFailure tells of a handshake that did not lead to a session.
 func (a admission) reportFailure(status int, err error) {
-	if !a.srv.reports() {
+	if !a.srv.cfg.reportsFailures() {
 		return
 	}
 	f := Failure{RemoteAddr: a.srv.tr.Peer(a.c), Status: status, Err: err}
 	if a.request != nil {
 		f.Request = a.request.Request
 	}
-	a.srv.report(a.c, f)
+	f.report(a.srv, a.c)
 }
 
-// refused counts and reports a request that ServeHTTP has not handed to the reactor.
-func (s *Server) refused(r *http.Request, refusal *wsproto.RequestError) {
+// reportRefusal counts and reports a request that ServeHTTP has not handed to the reactor.
+func reportRefusal(s *Server, r *http.Request, refusal *wsproto.RequestError) {
 	s.stats.handshake(refusal.Status)
-	if !s.reports() {
+	if !s.cfg.reportsFailures() {
 		return
 	}
 	f := Failure{Status: refusal.Status, Err: refusal}
@@ -41,15 +41,15 @@ func (s *Server) refused(r *http.Request, refusal *wsproto.RequestError) {
 	if req := new(Request); wsproto.ParseRequest(requestHead(r), &s.cfg.Head, req) == nil {
 		f.Request = req
 	}
-	s.report(0, f)
+	f.report(s, 0)
 }
 
-// reports reports whether anybody is told of failures.
-func (s *Server) reports() bool { return s.cfg.AccessLog != nil || s.cfg.OnFail != nil }
+// reportsFailures reports whether anybody is told of failures.
+func (c *Config) reportsFailures() bool { return c.AccessLog != nil || c.OnFail != nil }
 
 // report tells of a handshake that did not lead to a session, on connection c; 0 is one that never was the
 // reactor's.
-func (s *Server) report(c conn, f Failure) {
+func (f Failure) report(s *Server, c conn) {
 	if s.cfg.AccessLog != nil {
 		Session{s, c}.access("handshake", accessAttrs(f.RemoteAddr, f.Request, f.Status))
 	}
@@ -112,6 +112,9 @@ func (s Session) Logger() *slog.Logger {
 	}
 	return s.srv.log.With("session", s.ID())
 }
+
+// String implements fmt.Stringer: a session is printed as its id.
+func (s Session) String() string { return s.ID() }
 
 // LogValue implements slog.LogValuer: a session is logged as its id.
 func (s Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }

@@ -55,6 +55,18 @@ func TestContextOfBlockingCall(t *testing.T) {
 	}
 }
 
+// The end of the server is the end of its sessions.
+func TestContextEndsWithServer(t *testing.T) {
+	contexts := make(chan context.Context, 1)
+	srv, addr := wstest.Serve(t, oneRoute(session.HandlerFuncs{
+		Open: func(s session.Session, _ *session.Request) { contexts <- s.Context() },
+	}))
+	wstest.Dial(t, addr, "/")
+	ctx := waits.Receive(t, contexts, "the session's context")
+	_ = srv.Close()
+	ended(t, ctx)
+}
+
 // The context is one for as long as the session lives, and has ended when OnClose is called.
 func TestContextEndsWithSession(t *testing.T) {
 	opened, closed := make(chan session.Session, 1), make(chan error, 1)

@@ -32,7 +32,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refusal == nil {
 		return
 	}
-	defer s.refused(r, refusal)
+	defer reportRefusal(s, r, refusal)
 	if refusal.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter()))
 	}
@@ -96,7 +96,7 @@ func (s *Server) refuseHijacked(nc net.Conn, r *http.Request) {
 	} else {
 		refusal = errNoSocket
 	}
-	defer s.refused(r, refusal)
+	defer reportRefusal(s, r, refusal)
 	_ = nc.SetDeadline(time.Now().Add(time.Second)) // a socket that nothing has been written to takes this
 	_, _ = nc.Write(wsproto.AppendRefusal(nil, refusal, options))
 }

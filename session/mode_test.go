@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -144,5 +145,8 @@ func TestWordsInJSON(t *testing.T) {
 	want := `["NeverBlocks","UpgradeMayBlock","CloseSlow","DropOldest","DropNewest","KeepLatest","text","server","` + s.ID() + `"]`
 	if string(got) != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := fmt.Sprintf("%s %v", s, s); got != s.ID()+" "+s.ID() {
+		t.Errorf("printed as %.100q, want the id twice", got)
 	}
 }

@@ -35,10 +35,10 @@ type Server struct {
 
 	memberships *memberships
 
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
-	open     atomic.Int64 // sessions between OnOpen and OnClose
-	started  atomic.Bool  // Start has succeeded
+	ctx      context.Context         // ends with Close
+	cancel   context.CancelCauseFunc // with ErrClosed
+	open     atomic.Int64            // sessions between OnOpen and OnClose
+	started  atomic.Bool             // Start has succeeded
 	draining atomic.Bool
 	drained  chan struct{} // closed when draining becomes true
 	stats    stats
@@ -72,7 +72,7 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.tr = s.reactor
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.cfg.Routes = nil // they may be freed before the server is
 	n := s.reactor.Capacity()
 	s.calls = newCallPools(s, cfg.BlockingCalls, n)

@@ -173,7 +173,7 @@ func (s *Server) beginEnd(patience time.Duration) {
 
 func (s *Server) end(patience time.Duration) (err error) {
 	s.drain()
-	s.cancel()
+	s.cancel(ErrClosed)
 	s.starting.Lock()
 	s.done = true
 	started := s.stopSweep != nil

@@ -50,9 +50,6 @@ func (f *flags) checkTogether() error {
 		return fmt.Errorf("invalid value for flag -inbound-total-bytes: %d is too little for one request of -max-head %d or one message of -max-message %d, must be at least %d",
 			n, s.Head.MaxBytes, f.maxMessage, least)
 	}
-	if s.Head.MaxTarget > s.Head.MaxBytes {
-		return fmt.Errorf("invalid value for flag -max-target: %d is more than a whole head may have, must be at most -max-head %d", s.Head.MaxTarget, s.Head.MaxBytes)
-	}
 	if int64(r.QueueBytes) > r.QueueTotalBytes {
 		return fmt.Errorf("invalid value for flag -queue-bytes: %d is more than all clients together may have, must be at most -queue-total-bytes %d", r.QueueBytes, r.QueueTotalBytes)
 	}
