@@ -35,7 +35,9 @@ const (
 //   - When ctx is over, clients that have not answered are cut off. Shutdown does not wait for
 //     calls that still run.
 //
-// Then Close is called. A client that makes no progress for Reactor.CloseTimeout is cut off before ctx is over.
+// Then Close is called. A client that takes nothing of what it is sent for Reactor.CloseTimeout is cut off
+// before ctx is over. So is one that sends a single frame for longer than twice that: it cannot answer
+// the Close frame before the frame's end.
 //
 // The error joins up to three: a CutOffError if clients were cut off; the error of ctx if it ended
 // before all clients were gone or all publications were sent; and the error of Close, which is
