@@ -1,7 +1,6 @@
 package netpoll_test
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"log/slog"
@@ -21,24 +20,11 @@ import (
 )
 
 // logs is where a reactor logs to.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
+type logs struct{ waits.Buffer }
 
 func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-func (l *logs) has(s string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), s)
-}
+func (l *logs) has(s string) bool { return strings.Contains(l.String(), s) }
 
 // places are settings under which loops serve, and workers.
 var places = map[string]netpoll.Config{
